@@ -1,0 +1,1 @@
+"""The edges: parse, call one service, answer. One module a resource, one a stream."""

@@ -1,0 +1,1 @@
+"""Pure code: what goes over the wires, and nothing that waits."""

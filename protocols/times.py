@@ -1,0 +1,14 @@
+"""Times on the wire: ISO 8601, UTC, milliseconds, Z. Inside: aware datetimes cut to milliseconds, as MongoDB keeps them."""
+
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def iso(moment: datetime) -> str:
+    """`moment` as text; a naive one is taken as UTC."""
+    utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"

@@ -1,0 +1,1 @@
+"""The web process: settings, wiring, middleware, start-up and drain."""

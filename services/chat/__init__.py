@@ -1,0 +1,1 @@
+"""Conversations and messages. The way of a message: sending -> publishing -> activity."""

@@ -1,0 +1,75 @@
+"""Messages into their topics, in order of seq, whoever comes first.
+
+The topic knows the last seq that it published. It refuses a repeat, and a message that is early; then what is missing
+is read from the store and published with it. So the log has the order of the store, and the next sender fills what a
+process that died left out.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from protocols.chat import ChatMessageDto
+from protocols.errors import Failure
+from protocols.events import Event
+from services.chat.roster import message_key
+from stores.messages import Message, Messages
+from stores.topics import Topics
+
+log = logging.getLogger(__name__)
+
+MISSING_A_READ = 200
+ROUNDS_MAX = 50  # more than the log keeps: what is behind that far is re-read by everyone anyway
+
+
+def message_dto(message: Message) -> ChatMessageDto:
+    return ChatMessageDto.model_construct(
+        message_id=message.message_id,
+        conversation_id=message.conversation_id,
+        seq=message.seq,
+        kind=message.kind,
+        sender_id=message.sender_id,
+        client_message_id=message.client_message_id,
+        text=message.text,
+        reply_to=message.reply_to,
+        rev=message.rev,
+        created_at=message.created_at,
+    )
+
+
+def received(message: Message) -> Event:
+    return Event(
+        "MessageReceived",
+        message_dto(message).wire(exclude={"my_reaction"}),
+        actor_id=message.sender_id,
+        key=message_key(message),
+        seq=message.seq,
+    )
+
+
+class Publisher:
+    def __init__(self, topics: Topics, messages: Messages) -> None:
+        self._topics, self._messages = topics, messages
+
+    async def publish(self, runs: Mapping[str, Sequence[Message]]) -> None:
+        """Each conversation's messages, ascending; one pipeline for all. What Redis can't take now is filled by the
+        next sender or by the sweep, so nothing is raised."""
+        batches = [(f"conv:{conversation_id}", [received(m) for m in run]) for conversation_id, run in runs.items()]
+        try:
+            answers = await self._topics.publish(batches)
+            for (conversation_id, run), answer in zip(runs.items(), answers, strict=True):
+                early = next((each for each in answer.each if each.startswith("early:")), None)
+                if early is not None:
+                    await self._fill(conversation_id, int(early[6:]), run[-1].seq)
+        except Failure as failure:
+            log.warning("messages of %d conversations are not published yet: %s", len(runs), failure)
+
+    async def _fill(self, conversation_id: str, last: int, until: int) -> None:
+        """Publish all that is stored above `last`, up to `until`."""
+        for _ in range(ROUNDS_MAX):
+            missing = await self._messages.after(conversation_id, last, MISSING_A_READ)
+            if not missing:
+                return
+            [answer] = await self._topics.publish([(f"conv:{conversation_id}", [received(m) for m in missing])])
+            last = missing[-1].seq
+            if answer.dropped or last >= until:
+                return

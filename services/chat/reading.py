@@ -1,0 +1,108 @@
+"""History, read marks, typing."""
+
+import asyncio
+from dataclasses import dataclass
+
+import orjson
+
+from protocols.chat import ChatMessageDto, HistoryQuery, ReadStateDto, TypingIndicatorDto
+from protocols.cursors import read_cursor_pair, write_cursor
+from protocols.errors import malformed, not_found
+from protocols.events import Event
+from protocols.identity import Viewer
+from services.chat.activity import Activity
+from services.chat.publishing import message_dto
+from services.chat.roster import Rosters
+from services.chat.summaries import unread
+from services.outbox import Outbox, entry
+from services.positions import Positions
+from stores.conversations import Conversations
+from stores.messages import Messages
+from stores.mongo import Document
+from stores.topics import Topics
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A page, ascending by seq; `following` goes on in the direction that was asked for."""
+
+    messages: list[ChatMessageDto]
+    following: str | None
+    last_seq: int
+    positions: dict[str, str]
+
+
+class Reading:
+    def __init__(
+        self,
+        conversations: Conversations,
+        messages: Messages,
+        rosters: Rosters,
+        outbox: Outbox,
+        activity: Activity,
+        topics: Topics,
+        positions: Positions,
+    ) -> None:
+        self._conversations, self._messages, self._rosters = conversations, messages, rosters
+        self._outbox, self._activity, self._topics = outbox, activity, topics
+        self._positions = positions
+
+    async def history(self, viewer: Viewer, conversation_id: str, query: HistoryQuery) -> History:
+        """Raises Failure: conversation_not_found, malformed."""
+        await self._rosters.member(conversation_id, viewer.user_id)
+        positions = await self._positions.before_read(f"conv:{conversation_id}")
+        downwards, seq = direction(query)
+        if downwards:
+            page = await self._messages.before(conversation_id, seq, query.limit + 1)
+            more, page = len(page) > query.limit, page[-query.limit :]
+            following = write_cursor("before", page[0].seq) if more else None
+        else:
+            page = await self._messages.after(conversation_id, seq or 0, query.limit + 1)
+            more, page = len(page) > query.limit, page[: query.limit]
+            following = write_cursor("after", page[-1].seq) if more else None
+        last_seq = await self._messages.newest_seq(conversation_id)
+        return History([message_dto(message) for message in page], following, last_seq, positions)
+
+    async def read(self, viewer: Viewer, conversation_id: str, seq: int) -> ReadStateDto:
+        """Move the viewer's mark forward to `seq`, to the newest message at most."""
+        member = await self._conversations.member(conversation_id, viewer.user_id)
+        if member is None:
+            raise not_found("conversation")
+        last_seq, own = await asyncio.gather(
+            self._messages.newest_seq(conversation_id), self._messages.newest_by(viewer.user_id, [conversation_id])
+        )
+        own_seq = own[conversation_id].seq if conversation_id in own else 0
+        mark = min(seq, last_seq)
+        moved = None
+        if mark > member.last_read_seq:
+            told = entry(f"conv:{conversation_id}", "MessageRead", viewer.user_id)
+            moved = await self._conversations.read_up_to(conversation_id, viewer.user_id, mark, told)
+        if moved is not None:
+            await self._outbox.send(moved)
+            self._activity.note_read(conversation_id)
+        else:
+            mark = member.last_read_seq
+        mark = max(mark, own_seq)
+        return ReadStateDto(last_read_seq=mark, unread_count=unread(last_seq, member, mark), mention_count=0)
+
+    async def typing(self, viewer: Viewer, conversation_id: str, started: bool) -> None:
+        await self._rosters.member(conversation_id, viewer.user_id)
+        who = TypingIndicatorDto(conversation_id=conversation_id, user_id=viewer.user_id)
+        kind = "TypingStarted" if started else "TypingStopped"
+        await self._topics.publish([(f"conv:{conversation_id}", [Event(kind, who.wire(), viewer.user_id)])])
+
+
+def direction(query: HistoryQuery) -> tuple[bool, int | None]:
+    """(downwards?, from which seq)."""
+    if sum(given is not None for given in (query.before, query.after, query.cursor)) > 1:
+        raise malformed("Give one of before, after and cursor.")
+    if query.cursor is not None:
+        way, seq = read_cursor_pair(query.cursor, str, int)
+        return way == "before", seq
+    return query.after is None, query.after if query.after is not None else query.before
+
+
+def render_member(row: Document, told: Document) -> Event:
+    """The event of an entry in a member row's outbox: the mark as it is now."""
+    data = {"conversationId": row["conversationId"], "userId": row["userId"], "lastReadSeq": row["lastReadSeq"]}
+    return Event(told["type"], orjson.dumps(data), told["actorId"], key=row["userId"], version=row["rev"])

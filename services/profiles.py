@@ -1,0 +1,55 @@
+"""Who people are to others."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from protocols.contracts import PersonDto
+from protocols.errors import not_found
+from protocols.profiles import UserProfileDto
+from stores.profiles import Profile
+from stores.profiles import Profiles as ProfileStore
+
+
+class Profiles:
+    def __init__(self, profiles: ProfileStore) -> None:
+        self._profiles = profiles
+
+    async def create(self, user_id: str, username: str, display_name: str, created_at: datetime) -> None:
+        """Idempotent: a profile that is there stays as it is."""
+        await self._profiles.create(Profile(user_id, username, display_name, "", None, None, created_at))
+
+    async def get(self, user_id: str) -> UserProfileDto:
+        """Raises Failure (profile_not_found)."""
+        return _dto(await self._profiles.get(user_id))
+
+    async def by_username(self, username: str) -> UserProfileDto:
+        """Raises Failure (profile_not_found)."""
+        return _dto(await self._profiles.by_username(username.lower()))
+
+    async def persons(self, user_ids: Iterable[str]) -> dict[str, PersonDto]:
+        """Those who exist, by id; one query."""
+        wanted = set(user_ids)
+        return {p.user_id: _person(p) for p in await self._profiles.get_many(wanted)} if wanted else {}
+
+
+def _dto(profile: Profile | None) -> UserProfileDto:
+    if profile is None:
+        raise not_found("profile")
+    return UserProfileDto(
+        user_id=profile.user_id,
+        username=profile.username,
+        display_name=profile.display_name,
+        bio=profile.bio,
+        avatar_url=profile.avatar_url,
+        banner_url=profile.banner_url,
+        created_at=profile.created_at,
+    )
+
+
+def _person(profile: Profile) -> PersonDto:
+    return PersonDto(
+        user_id=profile.user_id,
+        username=profile.username,
+        display_name=profile.display_name,
+        avatar_url=profile.avatar_url,
+    )

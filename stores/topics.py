@@ -1,0 +1,177 @@
+"""Topics on Redis: a numbered log with states, and the publishing of what enters it, in one step.
+
+Keys of a topic: `{topic}:meta`, `{topic}:log`, `{topic}:known`; its channel is the topic's name. What they hold and how
+it is trimmed stands in lua/topic.lua. Every method is one round trip for all that it is given, and raises Failure
+(unavailable) where Redis can't be reached.
+"""
+
+import hashlib
+import secrets
+import string
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Self, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, RedisError
+
+from protocols.errors import unavailable
+from protocols.events import Entry, Event
+from protocols.positions import Position
+
+TOKEN_ALPHABET = string.ascii_lowercase + string.digits
+TTL_MS = 30 * 24 * 3600 * 1000
+# A phone that was away for less than this finds everything logged; who stays away reads anew anyway.
+TTL_BY_KIND_MS = {"user": 15 * 60 * 1000, "timeline": 15 * 60 * 1000, "conn": 30 * 1000}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How much of a topic is kept."""
+
+    entries: int = 1_000
+    age_ms: int = 600_000
+    bytes: int = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What became of a batch: for each event "ok", "old" or "early:<last seq>". `dropped`: nobody holds a position."""
+
+    each: tuple[str, ...]
+    dropped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A moment of a topic. All that is kept in (after, reached] stands in `entries`, if `holds(after)`."""
+
+    epoch: str
+    offset: int
+    floor: int
+    reached: int
+    entries: tuple[Entry, ...]
+
+    @property
+    def position(self) -> Position:
+        return Position(self.epoch, self.offset)
+
+    def holds(self, after: Position) -> bool:
+        """Whether nothing is missing above `after`."""
+        return self.epoch == after.epoch and self.floor <= after.offset <= self.offset
+
+
+def parse_line(line: bytes) -> Entry:
+    offset, _ms, _mark, kind, actor, key, version, data = line.split(b"\t", 7)
+    return Entry(int(offset or 0), kind.decode(), actor.decode(), key.decode(), int(version) if version else None, data)
+
+
+def parse_message(payload: bytes) -> tuple[str, list[Entry]]:
+    """What a channel carries: an epoch and its new entries."""
+    epoch, *lines = payload.split(b"\n")
+    return epoch.decode(), [parse_line(line) for line in lines]
+
+
+def keys(topic: str) -> tuple[str, str, str]:
+    return f"{{{topic}}}:meta", f"{{{topic}}}:log", f"{{{topic}}}:known"
+
+
+def new_epoch() -> str:
+    return "".join(secrets.choice(TOKEN_ALPHABET) for _ in range(8))
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script: its text and the digest that calls it."""
+
+    text: str
+    sha: str
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        folder = files("stores") / "lua"
+        text = (folder / "topic.lua").read_text() + (folder / f"{name}.lua").read_text()
+        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+PUBLISH, READ = Script.load("publish"), Script.load("read")
+
+Arguments = Sequence[str | bytes | int]
+
+
+class Topics:
+    def __init__(self, redis: Redis, kept: Kept = Kept()) -> None:
+        self._redis, self._kept = redis, kept
+
+    async def publish(self, batches: Sequence[tuple[str, Sequence[Event]]]) -> list[Answers]:
+        """Enter and publish each topic's events, in order."""
+        calls = [(topic, [topic, *_flat(events)]) for topic, events in batches]
+        answers = []
+        for (_, events), raw in zip(batches, await self._run(PUBLISH, calls), strict=True):
+            each = tuple(answer.decode() for answer in raw[2:])
+            answers.append(Answers(each or ("ok",) * len(events), dropped=not raw))
+        return answers
+
+    async def look(self, topics: Sequence[str], seqs: dict[str, int] | None = None) -> list[Chunk | None]:
+        """Each topic's position. An epoch is made where there is none and `seqs` names the topic (with the newest
+        stored seq of a conversation, else 0); elsewhere None."""
+        seqs = seqs or {}
+        calls: list[tuple[str, Arguments]] = [
+            (topic, (new_epoch() if topic in seqs else "", seqs.get(topic, 0), "", 0, 0)) for topic in topics
+        ]
+        return [_chunk(raw) for raw in await self._run(READ, calls)]
+
+    async def read(self, topic: str, after: Position, most: int) -> Chunk | None:
+        """The next entries above `after`, `most` at the most; None where the topic has no epoch."""
+        [raw] = await self._run(READ, [(topic, ("", 0, after.epoch, after.offset, most))])
+        return _chunk(raw)
+
+    async def remove(self, topic: str) -> None:
+        """Forget the topic: what it held is gone, and its next epoch tells every follower."""
+        try:
+            await self._redis.delete(*keys(topic))
+            await self._redis.publish(topic, b"")
+        except (RedisError, OSError) as error:
+            raise unavailable("realtime store") from error
+
+    async def _run(self, script: Script, calls: Sequence[tuple[str, Arguments]]) -> list[list[bytes]]:
+        if not calls:
+            return []
+        try:
+            results = await self._pipeline(script, calls)
+            lost = [i for i, result in enumerate(results) if isinstance(result, NoScriptError)]
+            if lost:  # a new server process knows no scripts
+                await self._redis.script_load(script.text)
+                for i, result in zip(lost, await self._pipeline(script, [calls[i] for i in lost]), strict=True):
+                    results[i] = result
+        except (RedisError, OSError) as error:
+            raise unavailable("realtime store") from error
+        for result in results:
+            if isinstance(result, Exception):
+                raise unavailable("realtime store") from result
+        return cast(list[list[bytes]], results)
+
+    async def _pipeline(self, script: Script, calls: Iterable[tuple[str, Arguments]]) -> list[object]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for topic, arguments in calls:
+            ttl = TTL_BY_KIND_MS.get(topic.partition(":")[0], TTL_MS)
+            kept = self._kept
+            limits = (ttl, kept.entries, kept.age_ms, kept.bytes)
+            pipeline.evalsha(script.sha, 3, *keys(topic), *limits, *arguments)
+        return cast(list[object], await pipeline.execute(raise_on_error=False))
+
+
+def _flat(events: Sequence[Event]) -> list[str | bytes | int]:
+    flat: list[str | bytes | int] = []
+    for e in events:
+        version = "" if e.version is None else e.version
+        flat += (e.kind.value, e.type, e.actor_id, e.key, version, e.once, e.seq, e.after_seq, e.data)
+    return flat
+
+
+def _chunk(raw: list[bytes]) -> Chunk | None:
+    if not raw:
+        return None
+    epoch, offset, floor, reached, *lines = raw
+    return Chunk(epoch.decode(), int(offset), int(floor), int(reached), tuple(map(parse_line, lines)))
