@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, hdrs, web
@@ -14,7 +14,6 @@ from handlers.keys import AUTH, CONNECTIONS, RESUME, SETTINGS, SOCKETS
 from handlers.methods import call
 from protocols import native, websocket
 from protocols.errors import Failure, Kind
-from protocols.events import Entry
 from protocols.identity import Viewer
 from protocols.ids import new_id
 from protocols.positions import Position
@@ -33,14 +32,15 @@ TALK = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PO
 class NativeFraming:
     """The wire format that all native websockets share."""
 
+    shared = True
     heartbeat = websocket.PING
     event = staticmethod(native.event)
 
     def lost(self, topic: str, position: Position) -> bytes:
         return native.lost(topic, str(position))
 
-    def unsubscribed(self, topics: Iterable[str], code: str, message: str) -> bytes:
-        return native.unsubscribed(list(topics), error={"code": code, "message": message})
+    def unsubscribed(self, topics: Sequence[str], code: str, message: str) -> bytes:
+        return native.unsubscribed(topics, error={"code": code, "message": message})
 
     def reconnect(self, in_ms: int) -> bytes:
         return native.reconnect(in_ms)

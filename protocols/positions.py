@@ -17,6 +17,10 @@ class Position:
         return f"{self.epoch}:{self.offset}"
 
 
+def is_position(text: str) -> bool:
+    return _POSITION.fullmatch(text) is not None
+
+
 def parse_position(text: str) -> Position:
     """Raises Failure (bad_position) for anything that no server ever gave out."""
     match = _POSITION.fullmatch(text)

@@ -1,4 +1,4 @@
-"""Times on the wire: ISO 8601, UTC, milliseconds, Z. Inside: aware datetimes cut to milliseconds, as MongoDB keeps them."""
+"""Times: ISO 8601, UTC, milliseconds, Z on the wire; inside aware datetimes, cut to milliseconds as MongoDB does."""
 
 from datetime import UTC, datetime
 

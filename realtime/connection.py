@@ -1,7 +1,7 @@
 """One client's connection, whatever its protocol: what it follows, and how bytes reach it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from protocols.events import Entry
@@ -15,22 +15,25 @@ DRAINED_BYTES = 64 << 10
 
 
 class Framing(Protocol):
-    """A wire format: pure functions from events to ready bytes. Connections that share one share the bytes."""
+    """A wire format: pure functions from events to ready bytes. Where it is `shared`, connections share the very bytes
+    of an event; where not, each puts something of its own before them (`Connection.deliver`)."""
 
-    heartbeat: bytes
+    shared: bool
+    heartbeat: bytes  # empty: the protocol keeps itself alive
 
     def event(self, topic: str, epoch: str, entry: Entry) -> bytes: ...
 
     def lost(self, topic: str, position: Position) -> bytes: ...
 
-    def unsubscribed(self, topics: Iterable[str], code: str, message: str) -> bytes: ...
+    def unsubscribed(self, topics: Sequence[str], code: str, message: str) -> bytes: ...
 
     def reconnect(self, in_ms: int) -> bytes: ...
 
 
 class Connection:
-    """`write` takes ready bytes and never waits; `drain` waits until the transport is nearly empty; `end` closes with
-    a code and a reason and may be called again.
+    """`send` is the transport's own `write`, for the hub's loop; `write` is the same, but silent once the client has
+    gone. Neither waits. `drain` waits until the transport is nearly empty. `end` closes with a code and a reason, and
+    may be called again.
 
     `topics` maps what is followed to a generation, which counts the subscribes of this connection: what an earlier
     subscribe began (a catch-up) is void when its generation has passed.
@@ -45,11 +48,11 @@ class Connection:
         "framing",
         "generation",
         "id",
+        "send",
         "silent",
         "topics",
         "transport",
         "viewer",
-        "write",
     )
 
     def __init__(
@@ -62,7 +65,7 @@ class Connection:
         end: Callable[[int, str], None],
     ) -> None:
         self.id, self.viewer, self.framing = connection_id, viewer, framing
-        self.transport, self.write, self.drain, self.end = transport, transport.write, drain, end
+        self.transport, self.send, self.drain, self.end = transport, transport.write, drain, end
         transport.set_write_buffer_limits(high=DRAINED_BYTES, low=DRAINED_BYTES // 4)
         self.topics: dict[str, int] = {}
         self.generation = 0
@@ -73,3 +76,22 @@ class Connection:
     @property
     def too_slow(self) -> bool:
         return self.transport.get_write_buffer_size() > LIVE_BUFFER_BYTES
+
+    def write(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            self.send(data)
+
+    def deliver(self, topic: str, epoch: str, entries: Sequence[Entry], frames: Sequence[bytes]) -> None:
+        """Events and their frames, in order, in one write."""
+        self.write(b"".join(frames))
+
+    def lost(self, topic: str, position: Position) -> None:
+        """Tell that continuity can't be proven, and from where it goes on."""
+        self.write(self.framing.lost(topic, position))
+
+    def unsubscribed(self, topics: Sequence[str], code: str, message: str) -> None:
+        """Tell that the server ended what was followed."""
+        self.write(self.framing.unsubscribed(topics, code, message))
+
+    def expiring(self) -> None:
+        """The token runs out soon. Native clients know it themselves and renew in place."""

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 25
 SILENT_MAX = 2  # heartbeats without a sign of life
+EXPIRING_S = 30.0  # before a token runs out
 CLOSING_S = 5.0  # for a client to answer a close frame, or to read what waits
 
 
@@ -76,10 +77,16 @@ class Connections:
             tick = (tick + 1) % HEARTBEAT_S
             now = time.time()
             for connection in list(self):
-                if connection.viewer.expires_at < now:
+                if connection.transport.is_closing() and not connection.framing.heartbeat:
+                    connection.end(Close.SILENT, "the client has gone")
+                elif connection.viewer.expires_at < now:
                     connection.end(Close.NOT_SIGNED_IN, "the token expired")
+                elif connection.viewer.expires_at < now + EXPIRING_S:
+                    connection.expiring()
             end_slow(list(self))
             for connection in list(self._beats[tick]):
+                if not connection.framing.heartbeat:
+                    continue
                 if connection.silent >= SILENT_MAX:
                     connection.end(Close.SILENT, "no sign of life")
                 else:
@@ -90,7 +97,7 @@ class Connections:
                     connection.transport.abort()
 
     async def drain(self, seconds: float) -> None:
-        """Send every client elsewhere, each at its own moment within `seconds`, so that they don't all arrive at once."""
+        """Send every client elsewhere, each at its own moment within `seconds`: they shall not all arrive at once."""
         self.draining = True
         clients = list(self)
         random.shuffle(clients)

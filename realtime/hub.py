@@ -32,11 +32,16 @@ Hear = Callable[[str, Sequence[Entry]], None]
 
 
 class Hub:
-    """`look` gives out topics' positions; `hear` is told of every event of the channels that are open, `told_lost` of those
-    whose continuity was lost. `run` owns all that the hub does by itself."""
+    """`look` gives out topics' positions; `hear` is told of every event of the channels that are open, `told_lost` of
+    those whose continuity was lost. `run` owns all that the hub does by itself."""
 
     def __init__(
-        self, topics: Topics, subscriber: Subscriber, look: Look, hear: Hear, told_lost: Callable[[str], None]
+        self,
+        topics: Topics,
+        subscriber: Subscriber,
+        look: Look,
+        hear: Hear,
+        told_lost: Callable[[str], None],
     ) -> None:
         self._topics, self._subscriber, self._look = topics, subscriber, look
         self._hear, self._told_lost = hear, told_lost
@@ -91,7 +96,7 @@ class Hub:
         """From here on the connection is live: it is at the channel's offset now."""
         self._flush(channel)
         lane = channel.lanes.setdefault(connection.framing, {})
-        lane[connection] = connection.write
+        lane[connection] = connection.send
         channel.idle_since = None
 
     def leave(self, topic: str, connection: Connection) -> None:
@@ -144,24 +149,20 @@ class Hub:
             return
         channel.pending = []
         self._hear(channel.topic, entries)
-        if channel.topic.startswith("user:") and any(entry.type == WITHHELD for entry in entries):
-            self._flush_each(channel, entries)
-            return
+        withheld = channel.topic.startswith("user:") and any(entry.type == WITHHELD for entry in entries)
         for framing, lane in channel.lanes.items():
             frames = [framing.event(channel.topic, channel.epoch, entry) for entry in entries]
             data = frames[0] if len(frames) == 1 else b"".join(frames)
-            for write in lane.values():
-                write(data)
+            if withheld or not framing.shared:
+                for connection in lane:
+                    hand(connection, channel.topic, channel.epoch, entries, frames)
+            else:
+                send_all(lane.values(), data)
             self.deliveries += len(lane) * len(frames)
             channel.unchecked += len(data)
         if channel.unchecked > CHECK_BYTES:
             channel.unchecked = 0
             end_slow(channel.followers())
-
-    def _flush_each(self, channel: Channel, entries: Sequence[Entry]) -> None:
-        for connection in channel.followers():
-            if frames := event_frames(connection, channel.topic, channel.epoch, entries):
-                connection.write(frames)
 
     # Healing
 
@@ -194,10 +195,8 @@ class Hub:
         self._flush(channel)
         self._told_lost(channel.topic)
         channel.epoch, channel.offset, channel.wanted = chunk.epoch, chunk.offset, 0
-        for framing, lane in channel.lanes.items():
-            frame = framing.lost(channel.topic, chunk.position)
-            for write in lane.values():
-                write(frame)
+        for connection in channel.followers():
+            connection.lost(channel.topic, chunk.position)
 
     async def _open(self, channels: Sequence[Channel]) -> None:
         topics = [channel.topic for channel in channels]
@@ -273,13 +272,28 @@ class Hub:
             self._subscriber.unsubscribe(gone)
 
 
-def event_frames(connection: Connection, topic: str, epoch: str, entries: Iterable[Entry]) -> bytes:
-    """Frames for one connection, without what it is told elsewhere."""
-    return b"".join(
-        connection.framing.event(topic, epoch, entry)
-        for entry in entries
-        if entry.type != WITHHELD or f"conv:{entry.key}" not in connection.topics
-    )
+def send_all(sends: Iterable[Callable[[bytes], None]], data: bytes) -> None:
+    """The same bytes to all. A transport whose client has gone raises, until its handler has taken it out: that one is
+    passed over, and the loop goes on where it was."""
+    rest = iter(sends)
+    while True:
+        try:
+            for send in rest:
+                send(data)
+            return
+        except RuntimeError:
+            continue
+
+
+def hand(connection: Connection, topic: str, epoch: str, entries: Sequence[Entry], frames: Sequence[bytes]) -> None:
+    """Entries and their frames to one connection, without what it is told elsewhere."""
+    kept = [
+        i
+        for i, entry in enumerate(entries)
+        if entry.type != WITHHELD or f"conv:{entry.key}" not in connection.topics or not topic.startswith("user:")
+    ]
+    if kept:
+        connection.deliver(topic, epoch, [entries[i] for i in kept], [frames[i] for i in kept])
 
 
 def end_slow(connections: Iterable[Connection]) -> None:

@@ -14,7 +14,7 @@ from protocols.errors import Failure
 from protocols.positions import Position
 from realtime.channel import Channel
 from realtime.connection import Connection, Framing
-from realtime.hub import WITHHELD, Hub, event_frames
+from realtime.hub import Hub, hand
 from stores.topics import Chunk, Topics
 
 CHUNK_ENTRIES = 200
@@ -38,7 +38,13 @@ class SharedRead:
 
     task: asyncio.Task[Chunk | None | Failure]
     expires: float
-    frames: dict[Framing, bytes] = field(default_factory=dict)
+    frames: dict[Framing, list[bytes]] = field(default_factory=dict)
+
+    def framed(self, topic: str, chunk: Chunk, framing: Framing) -> list[bytes]:
+        frames = self.frames.get(framing)
+        if frames is None:
+            frames = self.frames[framing] = [framing.event(topic, chunk.epoch, entry) for entry in chunk.entries]
+        return frames
 
 
 @dataclass(slots=True)
@@ -157,15 +163,13 @@ class Resume:
             if isinstance(chunk, Failure) or (chunk is not None and chunk.reached > channel.offset):
                 # Neither lost nor whole: Redis went away in between. The client resumes from the last id that it saw.
                 self.leave(connection, topic)
-                connection.write(
-                    connection.framing.unsubscribed([topic], "unavailable", "Subscribe again in a moment.")
-                )
+                connection.unsubscribed([topic], "unavailable", "Subscribe again in a moment.")
                 return True
             if chunk is None or not chunk.holds(item.after) or item.after.epoch != channel.epoch:
-                connection.write(connection.framing.lost(topic, channel.position))
+                connection.lost(topic, channel.position)
                 self._hub.join(channel, connection)
                 return True
-            connection.write(self._frames(read, chunk, topic, connection))
+            hand(connection, topic, chunk.epoch, chunk.entries, read.framed(topic, chunk, connection.framing))
             item.after = Position(chunk.epoch, chunk.reached)
         elif connection.topics.get(topic) != item.generation or connection.closing:
             return True
@@ -173,15 +177,6 @@ class Resume:
             self._hub.join(channel, connection)
             return True
         return False
-
-    def _frames(self, read: SharedRead, chunk: Chunk, topic: str, connection: Connection) -> bytes:
-        if topic.startswith("user:") and any(entry.type == WITHHELD for entry in chunk.entries):
-            return event_frames(connection, topic, chunk.epoch, chunk.entries)
-        frames = read.frames.get(connection.framing)
-        if frames is None:
-            frames = event_frames(connection, topic, chunk.epoch, chunk.entries)
-            read.frames[connection.framing] = frames
-        return frames
 
     def _read(self, topic: str, after: Position) -> SharedRead:
         """A read under way, or one of the last second that found something; else a new one."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine
 from aiohttp import web
 from redis.asyncio import Redis
 
-from handlers import auth, chat, health, pages, profiles, ws
+from handlers import auth, chat, health, pages, profiles, sse, ws
 from handlers.endpoints import BODY_BYTES_MAX, Endpoints
 from handlers.keys import (
     ACCESS,
@@ -25,6 +25,7 @@ from handlers.keys import (
     STOP,
     TOKENS,
 )
+from protocols.ids import new_id
 from realtime.connections import Connections
 from realtime.hub import Hub
 from realtime.resume import Resume
@@ -36,6 +37,7 @@ from services.chat.activity import Activity
 from services.chat.conversations import Conversations
 from services.chat.publishing import Publisher
 from services.chat.reading import Reading, render_member
+from services.chat.recovery import Recovery
 from services.chat.roster import Rosters
 from services.chat.sending import Sender
 from services.chat.summaries import Summaries
@@ -52,20 +54,21 @@ from settings import Settings
 from stores.accounts import Accounts
 from stores.buckets import Buckets
 from stores.conversations import Conversations as ConversationStore
+from stores.leases import Leases
 from stores.messages import Messages
 from stores.mongo import Client, open_mongo, ping_mongo
 from stores.outbox import OutboxStore
 from stores.postgres import Postgres, ping_postgres
 from stores.profiles import Profiles as ProfileStore
+from stores.redis import open_redis, ping_redis
 from stores.sockets import SocketStore
 from stores.subscriber import Subscriber
-from stores.redis import open_redis, ping_redis
 from stores.topics import Kept, Topics
 
 log = logging.getLogger(__name__)
 
 RESOURCES: tuple[Endpoints, ...] = (auth.endpoints, profiles.endpoints, chat.endpoints)
-STREAMS = {"ws": ws.setup, "pages": pages.setup}
+STREAMS = {"ws": ws.setup, "sse": sse.setup, "pages": pages.setup}
 
 
 def make_app(settings: Settings) -> web.Application:
@@ -99,9 +102,9 @@ async def running(app: web.Application) -> AsyncIterator[None]:
         ]
         yield
     finally:
-        for loop in loops:
+        for loop in reversed(loops):  # one after the other: what a loop finishes may need those above it
             loop.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
+            await asyncio.gather(loop, return_exceptions=True)
         passwords.close()
         await redis.aclose()
         await asyncio.to_thread(mongo.close)  # it says goodbye to the server, and waits
@@ -120,7 +123,7 @@ async def alive(app: web.Application, name: str, loop: Coroutine[None, None, Non
 def wire(
     app: web.Application, postgres: Postgres, mongo: Client, redis: Redis, passwords: Passwords
 ) -> dict[str, Coroutine[None, None, None]]:
-    """Everything by name, what it needs passed in; answers the loops that must run."""
+    """Everything by name, what it needs passed in; answers the loops that must run, to be ended from the last on."""
     settings = app[SETTINGS]
     database = mongo.get_default_database("wechat")
     limited = settings.rate_limits == "on"
@@ -134,7 +137,8 @@ def wire(
 
     stored, messages = ConversationStore(mongo, database), Messages(database)
     positions = Positions(topics, messages)
-    rosters, publisher = Rosters(stored, messages), Publisher(topics, messages)
+    process_id = new_id()
+    rosters, publisher = Rosters(stored, messages), Publisher(topics, messages, process_id)
     summaries = Summaries(stored, messages, people)
     activity = Activity(stored, summaries, topics)
     sender = Sender(messages, rosters, publisher, activity.note)
@@ -162,8 +166,9 @@ def wire(
         "connections": connections.run(),
         "control": control.run(hub, connections, access, resume),
         "revocations": revocations.run(),
-        "sender": sender.run(),
-        "activity": activity.run(),
+        "recovery": Recovery(Leases(redis), messages, publisher, process_id).run(),
         "outbox: marks": marks.run(),
+        "activity": activity.run(),
+        "sender": sender.run(),
         "sockets": sockets.renew_for_ever(lambda: ((c.viewer.user_id, c.id) for c in connections)),
     }

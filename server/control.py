@@ -64,5 +64,5 @@ async def authorise_again(connections: Connections, access: Access, resume: Resu
         for topic in ended:
             resume.leave(connection, topic)
         if ended:
-            connection.write(connection.framing.unsubscribed(ended, "not_member", "You may not follow this any more."))
+            connection.unsubscribed(ended, "not_member", "You may not follow this any more.")
     return True

@@ -6,7 +6,7 @@ there; what a crash left behind is found by the sweep. Repeats are refused by th
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 
 from protocols.errors import Failure
@@ -36,13 +36,14 @@ class Outbox:
     def __init__(self, store: OutboxStore, topics: Topics, render: Render) -> None:
         self._store, self._topics, self._render = store, topics, render
 
-    async def send(self, document: Document) -> None:
-        """Publish all entries of the document (which it holds whole), then pull them. What
-        can't go out now stays for the sweep, so nothing is raised."""
+    async def send(self, *documents: Document) -> None:
+        """Publish all entries of the documents (which hold them whole), then pull them; two round trips. What can't
+        go out now stays for the sweep, so nothing is raised."""
         try:
-            entries: Sequence[Document] = document["outbox"]
-            await self._topics.publish([(each["to"], [self._render(document, each)]) for each in entries])
-            await self._store.pull(document, [each["key"] for each in entries])
+            entries = [(document, each) for document in documents for each in document.get("outbox", ())]
+            if entries:
+                await self._topics.publish([(told["to"], [self._render(document, told)]) for document, told in entries])
+                await self._store.pull(entries)
         except Failure as failure:
             log.warning("an outbox waits: %s", failure)
 
@@ -51,7 +52,6 @@ class Outbox:
         while True:
             await asyncio.sleep(SWEEP_S)
             try:
-                for document in await self._store.waiting(now() - timedelta(seconds=SWEEP_S), SWEPT_AT_ONCE):
-                    await self.send(document)
+                await self.send(*await self._store.waiting(now() - timedelta(seconds=SWEEP_S), SWEPT_AT_ONCE))
             except Failure as failure:
                 log.warning("the outbox can't be swept: %s", failure)

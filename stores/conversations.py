@@ -5,6 +5,8 @@ array of a thousand members would cost the server milliseconds a message. A dire
 `direct_pairs` has their ids as its key.
 """
 
+import asyncio
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +20,8 @@ from protocols.errors import conflict
 from stores.mongo import Client, Database, Document, reaching
 
 MEMBERS_A_LIST = 1_000
+CREATE_ATTEMPTS = 8  # over two seconds in all
+CREATE_PAUSE_S = 0.01  # doubles
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,9 @@ class Conversations:
     async def create(self, conversation: Conversation, members: Sequence[Member], pair: str | None) -> str | None:
         """One transaction. `pair` is the key of a direct conversation; where the two have one already, its id comes
         back and nothing is written."""
-        for _ in range(3):
+        for attempt in range(CREATE_ATTEMPTS):
+            if attempt:  # two make it at once: the other one's transaction needs a moment to end
+                await asyncio.sleep(CREATE_PAUSE_S * 2**attempt * random.uniform(0.5, 1.0))
             with reaching():
                 known = await self._pairs.find_one({"_id": pair}) if pair is not None else None
                 if known is not None:
@@ -129,13 +135,18 @@ class Conversations:
             rows = await self._members.find(query).sort(order).limit(most).to_list(None)
         return [_member(row) for row in rows]
 
-    async def read_up_to(self, conversation_id: str, user_id: str, seq: int, entry: Document) -> Document | None:
+    async def read_up_to(
+        self, conversation_id: str, user_id: str, seq: int, entry: Document | None
+    ) -> Document | None:
         """Move the member's mark forward, with `entry` in the row's outbox; None where it stands there or further.
         One find-and-modify, which answers the row with its whole outbox."""
+        moved: Document = {"$set": {"lastReadSeq": seq}, "$inc": {"rev": 1}}
+        if entry is not None:
+            moved["$push"] = {"outbox": entry}
         with reaching():
             return await self._members.find_one_and_update(
                 {"conversationId": conversation_id, "userId": user_id, "lastReadSeq": {"$lt": seq}},
-                {"$set": {"lastReadSeq": seq}, "$inc": {"rev": 1}, "$push": {"outbox": entry}},
+                moved,
                 return_document=ReturnDocument.AFTER,
             )
 

@@ -76,18 +76,20 @@ class Messages:
 
     async def newest_of(self, conversation_ids: Iterable[str]) -> dict[str, Message]:
         """The newest message of each conversation that has one: an index seek each, in one query."""
-        return await self._newest({"conversationId": {"$in": list(conversation_ids)}}, {"conversationId": 1, "seq": 1})
+        match = {"conversationId": {"$in": list(conversation_ids)}}
+        return await self._newest(match, {"conversationId": -1, "seq": -1})
 
     async def newest_by(self, sender_id: str, conversation_ids: Iterable[str]) -> dict[str, Message]:
-        """The newest message that one person sent to each conversation."""
+        """The newest message that one person sent to each conversation, as cheaply."""
         match = {"conversationId": {"$in": list(conversation_ids)}, "senderId": sender_id}
-        return await self._newest(match, {"conversationId": 1, "senderId": 1, "seq": 1})
+        return await self._newest(match, {"conversationId": 1, "senderId": 1, "seq": -1})
 
     async def _newest(self, match: Document, order: Document) -> dict[str, Message]:
+        """Only `$first` in the very order of an index (or its reverse) makes MongoDB skip from group to group."""
         pipeline = [
             {"$match": match},
             {"$sort": order},
-            {"$group": {"_id": "$conversationId", "newest": {"$last": "$$ROOT"}}},
+            {"$group": {"_id": "$conversationId", "newest": {"$first": "$$ROOT"}}},
         ]
         with reaching():
             found = await self._messages.aggregate(pipeline).to_list(None)
@@ -108,6 +110,16 @@ class Messages:
         with reaching():
             found = await self._messages.find(query).sort("seq", DESCENDING).limit(most).to_list(None)
         return [_message(document) for document in reversed(found)]
+
+    async def touched_since(self, moment: datetime) -> list[str]:
+        """The conversations that got a message since then, by the index on `createdAt`."""
+        pipeline: list[Document] = [
+            {"$match": {"createdAt": {"$gte": moment}}},
+            {"$group": {"_id": "$conversationId"}},
+        ]
+        with reaching():
+            found = await self._messages.aggregate(pipeline).to_list(None)
+        return [group["_id"] for group in found]
 
     async def get(self, conversation_id: str, message_id: str) -> Message | None:
         with reaching():

@@ -1,8 +1,6 @@
 """MongoDB: the connection, the collections with their indexes and shard keys, and what its errors mean.
 
-Shard keys (hashed where the key is a UUIDv7, which grows): conversations, conversation_members and messages by
-`conversationId`, profiles by `userId`, direct_pairs by `_id`. Each begins the collection's unique indexes and stands in
-its hot queries.
+A shard key begins its collection's unique indexes and stands in its hot queries.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -23,8 +21,18 @@ SERVER_SELECTION_MS = 3_000
 SOCKET_TIMEOUT_MS = 10_000
 POOL_MAX = 32  # each holds a thread of the driver while it works
 
+# Each is sharded hashed: most of the keys are UUIDv7, which grow.
+SHARD_KEYS: dict[str, str] = {
+    "profiles": "_id",
+    "conversations": "_id",
+    "conversation_members": "conversationId",
+    "direct_pairs": "_id",
+    "messages": "conversationId",
+}
+
 INDEXES: dict[str, list[IndexModel]] = {
-    "profiles": [IndexModel([("username", ASCENDING)], unique=True)],
+    # Names are unique in PostgreSQL; a unique index that the shard key doesn't begin can't be sharded.
+    "profiles": [IndexModel([("username", ASCENDING)], name="username")],
     "conversations": [IndexModel([("outbox.at", ASCENDING)], sparse=True)],
     "conversation_members": [
         IndexModel([("conversationId", ASCENDING), ("userId", ASCENDING)], unique=True),

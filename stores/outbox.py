@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
+
+from pymongo import UpdateOne
 
 from stores.mongo import Database, Document, reaching
 
@@ -10,10 +13,19 @@ class OutboxStore:
     def __init__(self, database: Database, collection: str, shard_key: str) -> None:
         self._collection, self._shard_key = database[collection], shard_key
 
-    async def pull(self, document: Document, keys: Sequence[str]) -> None:
-        one = {"_id": document["_id"], self._shard_key: document[self._shard_key]}
+    async def pull(self, entries: Sequence[tuple[Document, Document]]) -> None:
+        """Remove each (document, entry); one bulk call for all."""
+        keys: dict[str, list[str]] = {}
+        shards: dict[str, Any] = {}
+        for document, entry in entries:
+            keys.setdefault(document["_id"], []).append(entry["key"])
+            shards[document["_id"]] = document[self._shard_key]
+        pulls = [
+            UpdateOne({"_id": one, self._shard_key: shards[one]}, {"$pull": {"outbox": {"key": {"$in": each}}}})
+            for one, each in keys.items()
+        ]
         with reaching():
-            await self._collection.update_one(one, {"$pull": {"outbox": {"key": {"$in": list(keys)}}}})
+            await self._collection.bulk_write(pulls, ordered=False)
 
     async def waiting(self, before: datetime, most: int) -> list[Document]:
         """Documents with an entry from before then, by the sparse index on `outbox.at`."""

@@ -48,8 +48,9 @@ class _Wire(asyncio.Protocol):
                 self._replies.pop(0).set_result(reply)
             elif reply[0] == b"message":
                 self._on_message(reply[1].decode(), reply[2])
-            elif reply[0] == b"subscribe" and (waiting := self._subscribed.pop(reply[1], None)) is not None:
-                if not waiting.done():
+            elif reply[0] == b"subscribe":
+                waiting = self._subscribed.pop(reply[1], None)
+                if waiting is not None and not waiting.done():
                     waiting.set_result(None)
         self._on_turn()
 

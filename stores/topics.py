@@ -36,11 +36,20 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """Whose turn it is to append to a conversation, for how many milliseconds yet."""
+
+    holder: str
+    left_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """What became of a batch: for each event "ok", "old" or "early:<last seq>". `dropped`: nobody holds a position."""
 
     each: tuple[str, ...]
     dropped: bool = False
+    turn: Turn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,7 @@ class Script:
         return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-PUBLISH, READ = Script.load("publish"), Script.load("read")
+PUBLISH, READ, TURN = Script.load("publish"), Script.load("read"), Script.load("turn")
 
 Arguments = Sequence[str | bytes | int]
 
@@ -109,8 +118,10 @@ class Topics:
         calls = [(topic, [topic, *_flat(events)]) for topic, events in batches]
         answers = []
         for (_, events), raw in zip(batches, await self._run(PUBLISH, calls), strict=True):
-            each = tuple(answer.decode() for answer in raw[2:])
-            answers.append(Answers(each or ("ok",) * len(events), dropped=not raw))
+            if raw:
+                answers.append(Answers(tuple(answer.decode() for answer in raw[3:]), turn=_turn(raw[2])))
+            else:
+                answers.append(Answers(("ok",) * len(events), dropped=True))
         return answers
 
     async def look(self, topics: Sequence[str], seqs: dict[str, int] | None = None) -> list[Chunk | None]:
@@ -126,6 +137,11 @@ class Topics:
         """The next entries above `after`, `most` at the most; None where the topic has no epoch."""
         [raw] = await self._run(READ, [(topic, ("", 0, after.epoch, after.offset, most))])
         return _chunk(raw)
+
+    async def take_turn(self, topic: str, holder: str, for_ms: int) -> Turn | None:
+        """Ask for the turn to append; answers who has it now. None: the topic has no epoch, and so no turns."""
+        [raw] = await self._run(TURN, [(topic, (holder, for_ms))])
+        return _turn(raw[0]) if raw else None
 
     async def remove(self, topic: str) -> None:
         """Forget the topic: what it held is gone, and its next epoch tells every follower."""
@@ -168,6 +184,11 @@ def _flat(events: Sequence[Event]) -> list[str | bytes | int]:
         version = "" if e.version is None else e.version
         flat += (e.kind.value, e.type, e.actor_id, e.key, version, e.once, e.seq, e.after_seq, e.data)
     return flat
+
+
+def _turn(raw: bytes) -> Turn | None:
+    holder, _, left = raw.decode().rpartition(":")
+    return Turn(holder, int(left)) if holder else None
 
 
 def _chunk(raw: list[bytes]) -> Chunk | None:

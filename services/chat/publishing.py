@@ -18,6 +18,7 @@ from stores.topics import Topics
 log = logging.getLogger(__name__)
 
 MISSING_A_READ = 200
+TURN_MS = 250  # of a process that kept losing; long enough for dozens of runs
 ROUNDS_MAX = 50  # more than the log keeps: what is behind that far is re-read by everyone anyway
 
 
@@ -47,21 +48,43 @@ def received(message: Message) -> Event:
 
 
 class Publisher:
-    def __init__(self, topics: Topics, messages: Messages) -> None:
-        self._topics, self._messages = topics, messages
+    """`holder` names this process where turns are taken."""
 
-    async def publish(self, runs: Mapping[str, Sequence[Message]]) -> None:
-        """Each conversation's messages, ascending; one pipeline for all. What Redis can't take now is filled by the
-        next sender or by the sweep, so nothing is raised."""
-        batches = [(f"conv:{conversation_id}", [received(m) for m in run]) for conversation_id, run in runs.items()]
+    def __init__(self, topics: Topics, messages: Messages, holder: str) -> None:
+        self._topics, self._messages, self._holder = topics, messages, holder
+
+    async def publish(self, runs: Mapping[str, Sequence[Message]]) -> dict[str, float]:
+        """Each conversation's messages, ascending; one pipeline for all. Answers for how many seconds to stay away
+        from conversations in which it is another process's turn. What Redis can't take now is filled by the next
+        sender or by the sweep, so nothing is raised."""
         try:
-            answers = await self._topics.publish(batches)
-            for (conversation_id, run), answer in zip(runs.items(), answers, strict=True):
-                early = next((each for each in answer.each if each.startswith("early:")), None)
-                if early is not None:
-                    await self._fill(conversation_id, int(early[6:]), run[-1].seq)
+            return await self.offer(runs)
         except Failure as failure:
             log.warning("messages of %d conversations are not published yet: %s", len(runs), failure)
+            return {}
+
+    async def offer(self, runs: Mapping[str, Sequence[Message]]) -> dict[str, float]:
+        """The same, for who wants to know of it. Raises Failure (unavailable)."""
+        waits: dict[str, float] = {}
+        batches = [(f"conv:{conversation_id}", [received(m) for m in run]) for conversation_id, run in runs.items()]
+        answers = await self._topics.publish(batches)
+        for (conversation_id, run), answer in zip(runs.items(), answers, strict=True):
+            early = next((each for each in answer.each if each.startswith("early:")), None)
+            if early is not None:
+                await self._fill(conversation_id, int(early[6:]), run[-1].seq)
+            if answer.turn is not None and answer.turn.holder != self._holder:
+                waits[conversation_id] = answer.turn.left_ms / 1000
+        return waits
+
+    async def take_turn(self, conversation_id: str, newest_seq: int) -> float:
+        """Ask for a turn of one's own; answers for how many seconds it is another process's."""
+        topic = f"conv:{conversation_id}"
+        try:
+            await self._topics.look([topic], {topic: newest_seq})  # a turn needs an epoch to stand in
+            turn = await self._topics.take_turn(topic, self._holder, TURN_MS)
+        except Failure:
+            return 0.0
+        return 0.0 if turn is None or turn.holder == self._holder else turn.left_ms / 1000
 
     async def _fill(self, conversation_id: str, last: int, until: int) -> None:
         """Publish all that is stored above `last`, up to `until`."""

@@ -10,11 +10,11 @@ from protocols.cursors import read_cursor_pair, write_cursor
 from protocols.errors import malformed, not_found
 from protocols.events import Event
 from protocols.identity import Viewer
-from services.chat.activity import Activity
+from services.chat.activity import Activity, mark_moved
 from services.chat.publishing import message_dto
 from services.chat.roster import Rosters
-from services.chat.summaries import unread
-from services.outbox import Outbox, entry
+from services.chat.summaries import READ_MARKS_MEMBERS_MAX, unread
+from services.outbox import Outbox
 from services.positions import Positions
 from stores.conversations import Conversations
 from stores.messages import Messages
@@ -61,6 +61,8 @@ class Reading:
             more, page = len(page) > query.limit, page[: query.limit]
             following = write_cursor("after", page[-1].seq) if more else None
         last_seq = await self._messages.newest_seq(conversation_id)
+        # What this process knew may have been old: whoever was removed before the newest message gets nothing.
+        await self._rosters.member(conversation_id, viewer.user_id, as_of=last_seq)
         return History([message_dto(message) for message in page], following, last_seq, positions)
 
     async def read(self, viewer: Viewer, conversation_id: str, seq: int) -> ReadStateDto:
@@ -68,21 +70,23 @@ class Reading:
         member = await self._conversations.member(conversation_id, viewer.user_id)
         if member is None:
             raise not_found("conversation")
-        last_seq, own = await asyncio.gather(
-            self._messages.newest_seq(conversation_id), self._messages.newest_by(viewer.user_id, [conversation_id])
+        last_seq, own, conversation = await asyncio.gather(
+            self._messages.newest_seq(conversation_id),
+            self._messages.newest_by(viewer.user_id, [conversation_id]),
+            self._conversations.get(conversation_id),
         )
+        small = conversation is not None and conversation.member_count <= READ_MARKS_MEMBERS_MAX
         own_seq = own[conversation_id].seq if conversation_id in own else 0
         mark = min(seq, last_seq)
-        moved = None
         if mark > member.last_read_seq:
-            told = entry(f"conv:{conversation_id}", "MessageRead", viewer.user_id)
+            told = mark_moved(conversation_id, viewer.user_id) if small else None
             moved = await self._conversations.read_up_to(conversation_id, viewer.user_id, mark, told)
-        if moved is not None:
-            await self._outbox.send(moved)
-            self._activity.note_read(conversation_id)
-        else:
-            mark = member.last_read_seq
-        mark = max(mark, own_seq)
+            if moved is not None:
+                await self._outbox.send(moved)
+                self._activity.note_read(conversation_id)
+            else:  # another device was faster, or went further
+                member = await self._conversations.member(conversation_id, viewer.user_id) or member
+        mark = max(mark, member.last_read_seq, own_seq)
         return ReadStateDto(last_read_seq=mark, unread_count=unread(last_seq, member, mark), mention_count=0)
 
     async def typing(self, viewer: Viewer, conversation_id: str, started: bool) -> None:

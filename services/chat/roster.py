@@ -32,10 +32,12 @@ class Rosters:
         self._conversations, self._messages = conversations, messages
         self._known: OrderedDict[str, Roster] = OrderedDict()
 
-    async def member(self, conversation_id: str, user_id: str) -> tuple[Roster, Member]:
-        """The conversation as this process knows it, and the user's row. Raises Failure (conversation_not_found), the
-        same whether there is no such conversation or the user is not in it."""
+    async def member(self, conversation_id: str, user_id: str, as_of: int = 0) -> tuple[Roster, Member]:
+        """The conversation as this process knows it, and the user's row, as of that message or later. Raises Failure
+        (conversation_not_found), the same whether there is no such conversation or the user is not in it."""
         roster = self._known.get(conversation_id)
+        if roster is not None and roster.as_of < as_of:
+            await self.catch_up(roster)
         if roster is not None and (member := roster.members.get(user_id)) is not None:
             self._known.move_to_end(conversation_id)
             return roster, member
@@ -61,13 +63,15 @@ class Rosters:
         self._known.pop(conversation_id, None)
 
     async def catch_up(self, roster: Roster) -> None:
-        """Apply what others stored since."""
-        while True:
-            newer = await self._messages.after(roster.conversation_id, roster.as_of, CATCH_UP_MESSAGES)
-            for message in newer:
-                apply(roster, message.seq, message.kind)
-            if len(newer) < CATCH_UP_MESSAGES:
-                return
+        """Apply what others stored since. Who is far behind forgets the rows, and stands at the newest."""
+        newer = await self._messages.after(roster.conversation_id, roster.as_of, CATCH_UP_MESSAGES)
+        for message in newer:
+            apply(roster, message.seq, message.kind)
+        if len(newer) == CATCH_UP_MESSAGES:
+            newest = await self._messages.newest_seq(roster.conversation_id)
+            if newest > roster.as_of:
+                roster.as_of = newest
+                roster.members.clear()
 
     def hear(self, topic: str, entries: Sequence[Entry]) -> None:
         """What a hub hands out teaches the roster, too: the next send needs no second try."""

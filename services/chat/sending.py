@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 
 RUN_MESSAGES_MAX = 100
 RUN_BYTES_MAX = 1 << 20
+FINISH_S = 5.0
 SINGLES_MAX = 200
+LOST_MAX = 3  # numbers lost in a row to other processes, before asking for a turn
 ATTEMPTS_MAX = 200  # of one run to get its numbers; each lost one means that somebody else got theirs
 
 
@@ -72,10 +74,17 @@ class Sender:
         self._sharing = False  # the unordered insert is in flight
         self._pumping = False
         self._tasks = asyncio.TaskGroup()
+        self._quiet = asyncio.Event()  # nothing waits and nothing is in flight
+        self._quiet.set()
 
     async def run(self) -> None:
+        """Ends when what is in hand is stored and published, or after a while without."""
         async with self._tasks:
-            await asyncio.get_running_loop().create_future()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                async with asyncio.timeout(FINISH_S):
+                    await self._quiet.wait()
 
     async def send(self, viewer: Viewer, draft: Draft) -> Sent:
         """Returns when the message is durable. Raises Failure: conversation_not_found, unavailable."""
@@ -83,6 +92,7 @@ class Sender:
         loop = asyncio.get_running_loop()
         waiting = Waiting(draft, loop.create_future())
         self._queues.setdefault(draft.conversation_id, deque()).append(waiting)
+        self._quiet.clear()
         self._pump_soon()
         return await waiting.answer
 
@@ -94,6 +104,8 @@ class Sender:
     def _pump(self) -> None:
         """Start what can start: a run for each conversation in which several wait, one insert for all singles."""
         self._pumping = False
+        if not self._queues and not self._busy:
+            self._quiet.set()
         singles: list[Waiting] = []
         for conversation_id in [c for c in self._queues if c not in self._busy]:
             queue = self._queues[conversation_id]
@@ -118,14 +130,17 @@ class Sender:
             del self._queues[conversation_id]
         return taken
 
+    def _free(self, conversation_id: str) -> None:
+        self._busy.discard(conversation_id)
+        self._pump_soon()
+
     async def _run(self, conversation_id: str, batch: list[Waiting]) -> None:
         try:
             stored = await self._store(conversation_id, batch)
-            if stored:
-                await self._publisher.publish({conversation_id: stored})
+            if stored and (waits := await self._publisher.publish({conversation_id: stored})):
+                await asyncio.sleep(waits[conversation_id])
         finally:
-            self._busy.discard(conversation_id)
-            self._pump_soon()
+            self._free(conversation_id)
 
     async def _share(self, singles: list[Waiting]) -> None:
         """One message each of many conversations. What can't be stored at once goes on as a run of its own."""
@@ -147,7 +162,9 @@ class Sender:
                     self._tasks.create_task(self._run(message.conversation_id, [waiting]))
             self._note([message for run in stored.values() for message in run])
             if stored:
-                await self._publisher.publish(stored)
+                for conversation_id, wait_s in (await self._publisher.publish(stored)).items():
+                    mine.discard(conversation_id)
+                    asyncio.get_running_loop().call_later(wait_s, self._free, conversation_id)
         except Exception as error:
             log.exception("a shared insert failed")
             refuse(singles, error)
@@ -159,7 +176,7 @@ class Sender:
     async def _store(self, conversation_id: str, batch: list[Waiting]) -> list[Message]:
         """Number and insert until each of the batch is answered. Answers what was stored, ascending."""
         stored: list[Message] = []
-        rest = batch
+        rest, lost = batch, 0
         try:
             for _ in range(ATTEMPTS_MAX):
                 authorised = await self._authorised(rest)
@@ -178,6 +195,9 @@ class Sender:
                 if rest:
                     found, rest = await self._settle(roster, rest, outcomes[done])
                     stored += found
+                    lost = lost + 1 if not done and outcomes[0] is Outcome.SEQ_TAKEN else 0
+                    if lost >= LOST_MAX:
+                        await asyncio.sleep(await self._publisher.take_turn(conversation_id, roster.as_of))
             raise unavailable("conversation")
         except Failure as failure:
             self._rosters.drop(conversation_id)

@@ -49,13 +49,15 @@ class Summaries:
         )
         small = [c.conversation_id for c in conversations.values() if c.member_count <= READ_MARKS_MEMBERS_MAX]
         members = await self._conversations.members_of_many(small)
-        direct = (m.user_id for c in small if conversations[c].type == "direct" for m in members[c])
+        direct = (m.user_id for c in small if conversations[c].type == "direct" for m in members.get(c, ()))
         persons = await self._profiles.persons(direct)
         seen: dict[str, list[ConversationSummaryDto]] = {}
         for conversation_id, rows in members.items():
+            last = newest.get(conversation_id)
             for row in rows:
-                # The row's own mark was moved by its sends before this is called.
-                one = summary(conversations[conversation_id], row, newest.get(conversation_id), 0, rows, persons)
+                # Sends move the row's mark, this process's before it calls this; another's may be about to.
+                own_seq = last.seq if last is not None and last.sender_id == row.user_id else 0
+                one = summary(conversations[conversation_id], row, last, own_seq, rows, persons)
                 seen.setdefault(row.user_id, []).append(one)
         return seen
 

@@ -1,6 +1,6 @@
 -- Numbers, keeps and publishes a batch of events of one topic, in one step.
 -- ARGV  5 channel, then nine an event: kind (l s e), type, actor, key, version or '', once, seq, after_seq, data
--- Answers {epoch, offset, an answer an event: "ok", "old", "early:<last seq>"}; {} where nobody holds a position:
+-- Answers {epoch, offset, turn, an answer an event: "ok", "old", "early:<last seq>"}; {} where nobody holds a position:
 -- the events are dropped then, and the channel is poked, so that a hub that still follows asks at once.
 
 local CHANNEL = ARGV[5]
@@ -10,7 +10,7 @@ if not epoch then
   return {}
 end
 
-local answers, lines = {epoch, 0}, {epoch}
+local answers, lines = {epoch, 0, turn()}, {epoch}
 
 local function keep(line, mark, value)
   redis.call('ZADD', LOG, digits(offset), line)

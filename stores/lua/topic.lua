@@ -1,5 +1,5 @@
 -- What every script of a topic begins with. One topic a call:
--- KEYS  1 meta (hash: epoch, run, offset, floor, bytes, seq)  2 log (sorted set: line by offset)  3 known (hash)
+-- KEYS  1 meta (hash: epoch, run, offset, floor, bytes, seq, turn)  2 log (sorted set: line by offset)  3 known (hash)
 -- ARGV  1 lifetime of the keys, ms  2 entries kept  3 age kept, ms  4 bytes kept
 -- A line is "offset TAB ms TAB mark TAB type TAB actor TAB key TAB version TAB data"; `mark` is the field of `known`
 -- that must be forgotten with it: "s:<type>:<key>" -> "offset:version" of a state, "o:<once>" -> "offset" of a log event.
@@ -17,7 +17,7 @@ end
 -- An epoch belongs to the server process that numbers it: after a restart the file may have lost its last second,
 -- so what another process numbered is not gone on with.
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-local stored = redis.call('HMGET', META, 'epoch', 'run', 'offset', 'floor', 'bytes', 'seq')
+local stored = redis.call('HMGET', META, 'epoch', 'run', 'offset', 'floor', 'bytes', 'seq', 'turn')
 local epoch = stored[1]
 local offset, floor, bytes, seq = tonumber(stored[3]), tonumber(stored[4]), tonumber(stored[5]), tonumber(stored[6])
 if epoch and stored[2] ~= run then
@@ -25,6 +25,13 @@ if epoch and stored[2] ~= run then
 end
 if not epoch then
   redis.call('DEL', META, LOG, KNOWN)
+end
+
+-- Whose turn it is to append, "holder:ms left", or '' where it is nobody's.
+local function turn()
+  local holder, ends = string.match(stored[7] or '', '^(.*):(%d+)$')
+  local left = ends and tonumber(ends) - now or 0
+  return left > 0 and holder .. ':' .. digits(left) or ''
 end
 
 local function begin(token, newest_seq)
