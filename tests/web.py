@@ -37,6 +37,7 @@ class Web:
     url: str
     process: "subprocess.Popen[bytes]"
     log: Any
+    said: str = ""
 
     @classmethod
     def start(cls, env: Mapping[str, str], **overrides: str) -> "Web":
@@ -66,13 +67,19 @@ class Web:
         raise AssertionError(f"the web process did not become ready:\n{self.output()}")
 
     def output(self) -> str:
-        self.log.seek(0)
-        return str(self.log.read().decode())
+        if not self.log.closed:
+            self.log.seek(0)
+            self.said = self.log.read().decode()
+        return self.said
 
     def stop(self, number: int = signal.SIGTERM) -> int:
+        """The exit code. What was logged stays readable."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(timeout=20)
+        code = self.process.wait(timeout=20)
+        self.output()
+        self.log.close()
+        return code
 
 
 def start_many(env: Mapping[str, str], count: int, **overrides: str) -> list[Web]:
@@ -164,7 +171,7 @@ class Socket:
 
     async def subscribe(self, *topics: str, **after: str) -> Json:
         """The answer. A position to go on from: `subscribe_after`."""
-        return await self.subscribe_after({topic: None for topic in topics})
+        return await self.subscribe_after(dict.fromkeys(topics))
 
     async def subscribe_after(self, topics: Mapping[str, str | None]) -> Json:
         self.refs += 1

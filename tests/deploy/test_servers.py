@@ -38,8 +38,12 @@ def count(url: str) -> int:
 
 SERVERS = pytest.mark.parametrize(
     "start",
-    [mongod.start, postgres.start, valkey.start, secantus.start],
-    ids=["mongod", "postgres", "valkey", "secantus"],
+    [
+        pytest.param(mongod.start, id="mongod"),
+        pytest.param(postgres.start, id="postgres"),
+        pytest.param(valkey.start, id="valkey"),
+        pytest.param(secantus.start, id="secantus", marks=pytest.mark.slow),
+    ],
 )
 
 

@@ -105,7 +105,6 @@ export class Thread {
     const known = this.#bySeq.get(message.seq);
     if (known && message.rev < known.rev) return false;
     this.#bySeq.set(message.seq, { ...known, ...message });
-    this.#absent.delete(message.seq);
     this.#sorted = null;
     return true;
   }
