@@ -1,12 +1,11 @@
 """Success and error envelopes, and the one map from a kind of failure to a status."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel
 
 from protocols.contracts import PaginationDto
 from protocols.errors import Failure, Kind
@@ -38,19 +37,10 @@ class Reply(Generic[T]):
     status: int | None = None
 
 
-def plain(data: object) -> object:
-    """DTOs as JSON-ready data, at any depth that answers use."""
-    if isinstance(data, BaseModel):
-        return data.model_dump(mode="json", by_alias=True)
-    if isinstance(data, Sequence) and not isinstance(data, str | bytes):
-        return [plain(item) for item in data]
-    return data
-
-
 def success(reply: Reply[object], status: int) -> web.Response:
-    body: dict[str, object] = {"data": plain(reply.data)}
+    body: dict[str, object] = {"data": reply.data}
     if reply.pagination is not None:
-        body["pagination"] = plain(reply.pagination)
+        body["pagination"] = reply.pagination
     if reply.positions is not None:
         body["positions"] = dict(reply.positions)
     body.update(reply.beside)

@@ -64,8 +64,8 @@ async def sessions(call: Call, query: Page) -> Reply[list[SessionDto]]:
         raise malformed("The cursor is not one that a server gave.", "bad_cursor")
     found = await auth(call).sessions(call.viewer, query.cursor, query.limit + 1)
     page = found[: query.limit]
-    following = page[-1].session_id if len(found) > query.limit else None
-    return Reply(page, PaginationDto(next_cursor=following, limit=query.limit))
+    following = page[-1]["sessionId"] if len(found) > query.limit else None
+    return Reply(page, PaginationDto(nextCursor=following, limit=query.limit))
 
 
 @endpoints.delete("/api/auth/sessions/{sessionId}")

@@ -25,7 +25,7 @@ CONVERSATION = "/api/chat/conversations/{conversationId}"
 @endpoints.get("/api/chat/conversations")
 async def conversations(call: Call, query: Page) -> Reply[list[ConversationSummaryDto]]:
     page, following, positions = await call.app[CONVERSATIONS].page(call.viewer, query.cursor, query.limit)
-    return Reply(page, PaginationDto(next_cursor=following, limit=query.limit), positions)
+    return Reply(page, PaginationDto(nextCursor=following, limit=query.limit), positions)
 
 
 @endpoints.post("/api/chat/conversations", status=201)
@@ -44,13 +44,13 @@ async def conversation(call: Call) -> Reply[ConversationSummaryDto]:
 async def members(call: Call, query: Page) -> Reply[list[MemberDto]]:
     conversation_id = call.path("conversationId")
     page, following = await call.app[CONVERSATIONS].members(call.viewer, conversation_id, query.cursor, query.limit)
-    return Reply(page, PaginationDto(next_cursor=following, limit=query.limit))
+    return Reply(page, PaginationDto(nextCursor=following, limit=query.limit))
 
 
 @endpoints.get(CONVERSATION + "/messages")
 async def messages(call: Call, query: HistoryQuery) -> Reply[list[ChatMessageDto]]:
     history = await call.app[READING].history(call.viewer, call.path("conversationId"), query)
-    pagination = PaginationDto(next_cursor=history.following, limit=query.limit)
+    pagination = PaginationDto(nextCursor=history.following, limit=query.limit)
     return Reply(history.messages, pagination, history.positions, {"lastSeq": history.last_seq})
 
 

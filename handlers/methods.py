@@ -1,6 +1,6 @@
 """What a client may call over a stream: method names, their arguments, and the one service call behind each."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
@@ -31,7 +31,7 @@ async def typing_stopped(app: web.Application, viewer: Viewer, args: TypingArgs)
     await app[READING].typing(viewer, args.conversation_id, started=False)
 
 
-Method = Callable[..., Awaitable[BaseModel | None]]
+Method = Callable[..., Awaitable[Mapping[str, object] | None]]
 
 METHODS: dict[str, tuple[type[BaseModel], Method]] = {
     "SendMessage": (SendMessageArgs, send_message),
@@ -51,5 +51,4 @@ async def call(app: web.Application, viewer: Viewer, name: str, args: dict[str, 
         parsed = model.model_validate(args)
     except ValidationError as error:
         raise invalid(*field_errors(error)) from None
-    answer = await method(app, viewer, parsed)
-    return {} if answer is None else answer.model_dump(mode="json", by_alias=True)
+    return await method(app, viewer, parsed) or {}

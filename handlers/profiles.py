@@ -3,9 +3,14 @@
 from handlers.answers import Reply
 from handlers.endpoints import Call, Endpoints
 from handlers.keys import PROFILES
-from protocols.profiles import UserProfileDto
+from protocols.profiles import ProfilesQuery, UserProfileDto
 
 endpoints = Endpoints("profiles")
+
+
+@endpoints.get("/api/profiles", public=True)
+async def profiles(call: Call, query: ProfilesQuery) -> Reply[list[UserProfileDto]]:
+    return Reply(await call.app[PROFILES].of(query.ids))
 
 
 @endpoints.get("/api/profiles/by-username/{username}", public=True)

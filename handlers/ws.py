@@ -75,7 +75,7 @@ async def ws(request: web.Request) -> web.WebSocketResponse:
         viewer, after = await signed_in(request, socket)
         await Session(request, socket, viewer).live(after)
     except Failure as failure:
-        await socket.close(code=close_code(failure), message=failure.message.encode()[:123])
+        await socket.close(code=close_code(failure), message=websocket.cut(failure.message))
     return socket
 
 
@@ -117,10 +117,9 @@ class Session:
 
     async def live(self, after: str | None) -> None:
         connection, connections = self._connection, self._app[CONNECTIONS]
-        await self._app[SOCKETS].admit(self._viewer.user_id, connection.id)
-        connections.add(connection)
+        connections.add(connection)  # before the first wait: a session that is revoked from now on ends it
         try:
-            await self._hello(after)
+            await self._greet(after)
             while True:
                 message = await self._socket.receive()
                 connection.silent = 0
@@ -188,6 +187,14 @@ class Session:
         self._viewer = self._connection.viewer = viewer
         expires = datetime.fromtimestamp(viewer.expires_at, UTC)
         self._connection.write(native.authenticated(iso(expires)))
+
+    async def _greet(self, after: str | None) -> None:
+        try:
+            await self._app[SOCKETS].admit(self._viewer.user_id, self._connection.id)
+        except Failure as failure:
+            self._end(close_code(failure), failure.message)
+        if not self._connection.closing:
+            await self._hello(after)
 
     async def _hello(self, after: str | None) -> None:
         topic = f"user:{self._viewer.user_id}"

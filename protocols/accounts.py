@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
+from typing_extensions import TypedDict
 
-from protocols.contracts import Body, Dto, Time
+from protocols.contracts import Body, Time
 
 PASSWORD_CHARS_MIN = 10
 PASSWORD_CHARS_MAX = 1_024  # hashing costs the same for all of them; more is no password
@@ -93,30 +94,30 @@ class PasswordBody(Body):
     new_password: NewPassword
 
 
-class UserDto(Dto):
+class UserDto(TypedDict):
     """An account, as its owner sees it."""
 
-    user_id: str
+    userId: str
     username: str
-    display_name: str
-    avatar_url: str | None
+    displayName: str
+    avatarUrl: str | None
     email: str
-    email_verified: bool
+    emailVerified: bool
     roles: list[str]
-    created_at: Time
+    createdAt: Time
 
 
-class SignedInDto(Dto):
+class SignedInDto(TypedDict):
     user: UserDto
-    access_token: str
-    refresh_token: str
-    expires_in: int  # seconds
+    accessToken: str
+    refreshToken: str
+    expiresIn: int  # seconds
 
 
-class SessionDto(Dto):
-    session_id: str
-    user_agent: str
+class SessionDto(TypedDict):
+    sessionId: str
+    userAgent: str
     address: str
-    created_at: Time
-    last_used_at: Time
+    createdAt: Time
+    lastUsedAt: Time
     current: bool

@@ -1,10 +1,11 @@
 """Chat on the wire: what is asked and what is answered."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from typing_extensions import TypedDict
 
-from protocols.contracts import Body, Dto, Id, PersonDto, Query, Time
+from protocols.contracts import Body, Id, PersonDto, Query, Time
 
 MessageKind = Literal["user", "system"]
 ConversationType = Literal["direct", "group"]
@@ -70,65 +71,65 @@ class HistoryQuery(Query):
     limit: int = Field(50, ge=1, le=100)
 
 
-class ChatMessageDto(Dto):
-    message_id: str
-    conversation_id: str
+class ChatMessageDto(TypedDict):
+    messageId: str
+    conversationId: str
     seq: int
     kind: MessageKind
-    system: None = None
-    sender_id: str
-    client_message_id: str
+    system: None
+    senderId: str
+    clientMessageId: str
     text: str | None
-    media: tuple[()] = ()
-    reply_to: str | None
-    mentions: tuple[str, ...] = ()
-    reactions: dict[str, int] = {}
-    my_reaction: str | None = None
+    media: list[str]
+    replyTo: str | None
+    mentions: list[str]
+    reactions: dict[str, int]
+    myReaction: NotRequired[str | None]  # the viewer's own: absent in events
     rev: int
-    created_at: Time
-    edited_at: Time | None = None
-    deleted_at: Time | None = None
+    createdAt: Time
+    editedAt: Time | None
+    deletedAt: Time | None
 
 
-class ReadMarkDto(Dto):
-    user_id: str
-    last_read_seq: int
+class ReadMarkDto(TypedDict):
+    userId: str
+    lastReadSeq: int
 
 
-class ConversationSummaryDto(Dto):
-    conversation_id: str
+class ConversationSummaryDto(TypedDict):
+    conversationId: str
     type: ConversationType
     title: str | None
-    avatar_url: str | None
+    avatarUrl: str | None
     peer: PersonDto | None
     role: Role
-    member_count: int
-    last_seq: int
-    last_message: ChatMessageDto | None
-    last_read_seq: int
-    unread_count: int
-    mention_count: int
+    memberCount: int
+    lastSeq: int
+    lastMessage: ChatMessageDto | None
+    lastReadSeq: int
+    unreadCount: int
+    mentionCount: int
     muted: bool
     request: bool
-    read_marks: list[ReadMarkDto] | None
+    readMarks: list[ReadMarkDto] | None
     rev: int
-    created_at: Time
-    updated_at: Time
+    createdAt: Time
+    updatedAt: Time
 
 
-class MemberDto(Dto):
-    user_id: str
+class MemberDto(TypedDict):
+    userId: str
     role: Role
-    joined_at: Time
+    joinedAt: Time
     person: PersonDto
 
 
-class ReadStateDto(Dto):
-    last_read_seq: int
-    unread_count: int
-    mention_count: int
+class ReadStateDto(TypedDict):
+    lastReadSeq: int
+    unreadCount: int
+    mentionCount: int
 
 
-class TypingIndicatorDto(Dto):
-    conversation_id: str
-    user_id: str
+class TypingIndicatorDto(TypedDict):
+    conversationId: str
+    userId: str

@@ -1,29 +1,18 @@
-"""What all contracts share: the base of every DTO and request body, and the envelope.
+"""What all contracts share.
 
-Names are camelCase on the wire and snake_case in code. Bodies refuse what they don't know only where it matters;
-unknown fields are ignored, so that an older server takes a newer client's body.
+What is answered are typed dictionaries with the names of the wire (`...Dto`): plain data, ready for JSON, made once.
+What is asked are pydantic models (`...Body`, `...Query`): camelCase on the wire, snake_case in code; unknown fields are
+ignored, so that an older server takes a newer client's body.
 """
 
-from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
+from typing_extensions import TypedDict  # pydantic reads its types before Python 3.12
 
-from protocols.times import iso
-
-Time = Annotated[datetime, PlainSerializer(iso, return_type=str)]
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]  # what `iso` makes
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
-
-
-class Dto(BaseModel):
-    """An answer's object."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
-
-    def wire(self, exclude: set[str] | None = None) -> bytes:
-        """The object as JSON, ready to be put into a frame."""
-        return self.model_dump_json(by_alias=True, exclude=exclude).encode()
 
 
 class Body(BaseModel):
@@ -45,15 +34,15 @@ class Page(Query):
     limit: int = Field(20, ge=1, le=100)
 
 
-class PaginationDto(Dto):
-    next_cursor: str | None
+class PaginationDto(TypedDict):
+    nextCursor: str | None
     limit: int
 
 
-class PersonDto(Dto):
+class PersonDto(TypedDict):
     """A person, wherever embedded."""
 
-    user_id: str
+    userId: str
     username: str
-    display_name: str
-    avatar_url: str | None
+    displayName: str
+    avatarUrl: str | None

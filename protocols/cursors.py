@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import orjson
@@ -14,11 +14,12 @@ B = TypeVar("B", str, int, datetime)
 
 TEXT_MAX = 200
 NUMBER_MAX = 1 << 53
+EPOCH, MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 MOMENT_MS_MAX = 32_503_680_000_000  # the year 3000
 
 
 def write_cursor(*key: str | int | datetime) -> str:
-    parts = [int(part.timestamp() * 1000) if isinstance(part, datetime) else part for part in key]
+    parts = [(part - EPOCH) // MILLISECOND if isinstance(part, datetime) else part for part in key]
     return base64.urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
 
 

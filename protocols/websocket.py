@@ -7,6 +7,7 @@ import struct
 from enum import IntEnum
 
 PING = b"\x89\x00"
+REASON_BYTES_MAX = 123
 
 
 class Close(IntEnum):
@@ -40,5 +41,9 @@ def pong(payload: bytes) -> bytes:
 
 
 def close(code: int, reason: str) -> bytes:
-    """`reason` is cut to the 123 bytes that fit a control frame (5.5.1)."""
-    return _frame(0x8, struct.pack("!H", code) + reason.encode()[:123])
+    """`reason` is cut to the 123 bytes that fit a control frame, at a character's end, as it must be UTF-8 (5.5.1)."""
+    return _frame(0x8, struct.pack("!H", code) + cut(reason))
+
+
+def cut(reason: str) -> bytes:
+    return reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore").encode()

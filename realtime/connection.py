@@ -32,8 +32,8 @@ class Framing(Protocol):
 
 class Connection:
     """`send` is the transport's own `write`, for the hub's loop; `write` is the same, but silent once the client has
-    gone. Neither waits. `drain` waits until the transport is nearly empty. `end` closes with a code and a reason, and
-    may be called again.
+    gone or was told to go. Neither waits. `drain` waits until the transport is nearly empty. `end` closes with a code
+    and a reason, and may be called again.
 
     `topics` maps what is followed to a generation, which counts the subscribes of this connection: what an earlier
     subscribe began (a catch-up) is void when its generation has passed.
@@ -78,7 +78,7 @@ class Connection:
         return self.transport.get_write_buffer_size() > LIVE_BUFFER_BYTES
 
     def write(self, data: bytes) -> None:
-        if not self.transport.is_closing():
+        if not (self.closing or self.transport.is_closing()):
             self.send(data)
 
     def deliver(self, topic: str, epoch: str, entries: Sequence[Entry], frames: Sequence[bytes]) -> None:

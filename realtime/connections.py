@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 25
 SILENT_MAX = 2  # heartbeats without a sign of life
+STOPS = "this process stops: connect again"
 EXPIRING_S = 30.0  # before a token runs out
 CLOSING_S = 5.0  # for a client to answer a close frame, or to read what waits
 
@@ -44,6 +45,8 @@ class Connections:
     def add(self, connection: Connection) -> None:
         self._by_user.setdefault(connection.viewer.user_id, set()).add(connection)
         self._beats[hash(connection) // 64 % HEARTBEAT_S][connection] = None
+        if self.draining:
+            connection.end(Close.DRAINING, STOPS)
 
     def remove(self, connection: Connection) -> None:
         self._resume.end(connection)
@@ -97,14 +100,14 @@ class Connections:
                     connection.transport.abort()
 
     async def drain(self, seconds: float) -> None:
-        """Send every client elsewhere, each at its own moment within `seconds`: they shall not all arrive at once."""
-        self.draining = True
+        """Send every client elsewhere, each at its own moment within `seconds`: they shall not all arrive at once.
+        `draining` was set before: who connects now is sent on at once."""
         clients = list(self)
         random.shuffle(clients)
         for i, connection in enumerate(clients):
             connection.write(connection.framing.reconnect(int(seconds * 1000 * i / len(clients))))
         pause = seconds / max(1, len(clients))
         for i, connection in enumerate(clients):
-            connection.end(Close.DRAINING, "this process stops: connect again")
+            connection.end(Close.DRAINING, STOPS)
             if pause > 0.001 or i % 100 == 0:
                 await asyncio.sleep(pause if pause > 0.001 else pause * 100)

@@ -175,15 +175,16 @@ class Hub:
     async def _fill(self, channel: Channel) -> None:
         try:
             while True:
-                chunk = await self._topics.read(channel.topic, channel.position, FILL_ENTRIES)
-                if chunk is None or not chunk.holds(channel.position):
-                    await self._begin_again(channel)
-                    return
-                channel.pending += [entry for entry in chunk.entries if entry.offset > channel.offset]
-                channel.offset = max(channel.offset, chunk.reached)
-                self._flush(channel)
-                if channel.offset >= max(chunk.offset, channel.wanted):
-                    return
+                start = channel.position  # while the answer is on its way, live events may pass it
+                chunk = await self._topics.read(channel.topic, start, FILL_ENTRIES)
+                if chunk is not None and chunk.holds(start):
+                    channel.pending += [entry for entry in chunk.entries if entry.offset > channel.offset]
+                    channel.offset = max(channel.offset, chunk.reached)
+                    self._flush(channel)
+                    if channel.offset >= max(chunk.offset, channel.wanted):
+                        return
+                elif channel.position == start:
+                    await self._begin_again(channel)  # and read once more: something may have passed this, too
         except Failure as failure:  # compared again when Redis is back
             log.warning("%s can't be filled: %s", channel.topic, failure)
         finally:
@@ -194,9 +195,12 @@ class Hub:
         [chunk] = await self._look([channel.topic])
         self._flush(channel)
         self._told_lost(channel.topic)
-        channel.epoch, channel.offset, channel.wanted = chunk.epoch, chunk.offset, 0
+        if chunk.epoch == channel.epoch:
+            channel.offset = max(channel.offset, chunk.offset)
+        else:
+            channel.epoch, channel.offset, channel.wanted = chunk.epoch, chunk.offset, 0
         for connection in channel.followers():
-            connection.lost(channel.topic, chunk.position)
+            connection.lost(channel.topic, channel.position)
 
     async def _open(self, channels: Sequence[Channel]) -> None:
         topics = [channel.topic for channel in channels]
@@ -261,14 +265,16 @@ class Hub:
             idle, self._idle = self._idle, {}
             gone = []
             for channel in idle:
-                if channel.lanes or channel.pins or channel.held is not None or channel.idle_since is None:
+                if channel.lanes or channel.pins or channel.idle_since is None:
                     continue
-                if loop.time() - channel.idle_since < IDLE_S or channel.filling is not None:
+                if self._channels.get(channel.topic) is not channel:
+                    continue  # it could not be opened
+                opening = channel.held is not None
+                if opening or channel.filling is not None or loop.time() - channel.idle_since < IDLE_S:
                     self._idle[channel] = None
                     continue
-                if self._channels.get(channel.topic) is channel:
-                    del self._channels[channel.topic]
-                    gone.append(channel.topic)
+                del self._channels[channel.topic]
+                gone.append(channel.topic)
             self._subscriber.unsubscribe(gone)
 
 

@@ -127,6 +127,7 @@ class Resume:
         connection.closing = True
         if connection.catching_up is not None:
             connection.catching_up.cancel()
+            self._abandon(connection)  # here, for a task that is cancelled before its first step runs no `finally`
         for topic in list(connection.topics):
             self.leave(connection, topic)
 
@@ -137,18 +138,21 @@ class Resume:
             while behind:
                 item = behind[0]
                 await connection.drain()
-                if await self._step(connection, item):
+                if not await self._step(connection, item):
+                    behind.rotate(-1)
+                elif behind:  # else it ended meanwhile
                     behind.popleft()
                     self._hub.unpin(item.channel)
-                else:
-                    behind.rotate(-1)
         except ConnectionError:
             pass  # the client is gone; its handler undoes the rest
         finally:
-            del self._behind[connection]
-            connection.catching_up = None
-            for item in behind:
-                self._hub.unpin(item.channel)
+            self._abandon(connection)
+
+    def _abandon(self, connection: Connection) -> None:
+        behind = self._behind.pop(connection, None)
+        connection.catching_up = None
+        while behind:
+            self._hub.unpin(behind.popleft().channel)
 
     async def _step(self, connection: Connection, item: CatchUp) -> bool:
         """Write the next chunk. Whether the catch-up is over: joined, or void."""
@@ -156,11 +160,11 @@ class Resume:
         if item.after != channel.position:
             read = self._read(topic, item.after)
             chunk = await asyncio.shield(read.task)
-            if isinstance(chunk, Chunk) and chunk.epoch == channel.epoch and chunk.reached > channel.offset:
+            if isinstance(chunk, Chunk) and ahead(chunk, channel):
                 await asyncio.shield(self._hub.fill(channel))
             if connection.topics.get(topic) != item.generation or connection.closing:
                 return True
-            if isinstance(chunk, Failure) or (chunk is not None and chunk.reached > channel.offset):
+            if isinstance(chunk, Failure) or (chunk is not None and ahead(chunk, channel)):
                 # Neither lost nor whole: Redis went away in between. The client resumes from the last id that it saw.
                 self.leave(connection, topic)
                 connection.unsubscribed([topic], "unavailable", "Subscribe again in a moment.")
@@ -184,8 +188,10 @@ class Resume:
         read = self._reads.get((topic, after))
         if read is not None and (not read.task.done() or (read.expires >= now and found(read.task.result(), after))):
             return read
-        if len(self._reads) >= SHARED_MAX:
-            self._reads = {key: old for key, old in self._reads.items() if old.expires >= now}
+        # Oldest first: an answer holds up to a mebibyte, and nobody asks for it later.
+        while self._reads and (oldest := next(iter(self._reads.items())))[1].expires < now:
+            del self._reads[oldest[0]]
+        self._reads.pop((topic, after), None)
         read = SharedRead(self._tasks.create_task(self._chunk(topic, after)), now + SHARED_S)
         if len(self._reads) < SHARED_MAX:
             self._reads[topic, after] = read
@@ -196,6 +202,11 @@ class Resume:
             return await self._topics.read(topic, after, CHUNK_ENTRIES)
         except Failure as failure:
             return failure
+
+
+def ahead(chunk: Chunk, channel: Channel) -> bool:
+    """Whether the hub has yet to hand out what the chunk holds. An older epoch's answer is no reason to wait."""
+    return chunk.epoch == channel.epoch and chunk.reached > channel.offset
 
 
 def found(chunk: Chunk | None | Failure, after: Position) -> bool:

@@ -1,6 +1,7 @@
 """`python -m server`: one web process, or WEB_CONCURRENCY of them that share the port."""
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
@@ -19,7 +20,9 @@ from settings import Settings, SettingsError
 
 log = logging.getLogger("server")
 
+PR_SET_PDEATHSIG = 1
 BACKLOG = 4096
+ACCEPT_TURNS = 5
 SHUTDOWN_S = 10.0  # for requests in hand, after the drain
 
 
@@ -32,12 +35,14 @@ async def serve(settings: Settings) -> None:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=False)
     await runner.setup()
     try:
-        # Whatever already waits in the queue of this socket when it is closed is refused by the kernel: see drain.
         site = web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG, reuse_port=True)
         await site.start()
         log.info("serving on %s port %d", settings.host, settings.port)
         await app[STOP].wait()
         log.info("draining")
+        app[CONNECTIONS].draining = True
+        for _ in range(ACCEPT_TURNS):  # what waits in the socket's queue is accepted: closing it would reset them
+            await asyncio.sleep(0)
         await site.stop()
         await app[CONNECTIONS].drain(settings.drain_seconds)
     finally:
@@ -98,6 +103,8 @@ def main() -> int:
         print(f"server: {error}", file=sys.stderr)
         return 2
     logs.set_up(settings)
+    if "WEB_CHILD" in os.environ:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # a child does not outlive its parent
     if "WEB_CHILD" not in os.environ and (fault := check_port(settings)) is not None:
         print(f"server: {fault}", file=sys.stderr)
         return 1

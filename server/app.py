@@ -140,9 +140,9 @@ def wire(
     process_id = new_id()
     rosters, publisher = Rosters(stored, messages), Publisher(topics, messages, process_id)
     summaries = Summaries(stored, messages, people)
-    activity = Activity(stored, summaries, topics)
-    sender = Sender(messages, rosters, publisher, activity.note)
     marks = Outbox(OutboxStore(database, "conversation_members", "conversationId"), topics, render_member)
+    activity = Activity(stored, summaries, marks, topics)
+    sender = Sender(messages, rosters, publisher, activity.note)
 
     access, sockets = Access(stored), Sockets(SocketStore(redis), rates, enabled=limited)
     control = Control(rosters, revocations)

@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from handlers.answers import error
+from handlers.keys import STOP
 from protocols.errors import Failure, Kind
 from protocols.ids import new_id
 
@@ -37,6 +38,8 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     response = await answered(request, handler, number)
     if not response.prepared:
         response.headers[REQUEST_ID] = number
+        if request.app[STOP].is_set():  # a client that comes again shall come to another process
+            response.force_close()
     if log.isEnabledFor(logging.INFO):
         # The path only: a query may hold a token.
         took = (time.perf_counter() - began) * 1000
@@ -57,6 +60,8 @@ async def answered(request: web.Request, handler: Handler, number: str) -> web.S
         if hdrs.ALLOW in refusal.headers:
             response.headers[hdrs.ALLOW] = refusal.headers[hdrs.ALLOW]
         return response
+    except web.RequestPayloadError:  # chunks that are none, a Content-Encoding that the body hasn't
+        return error(BY_STATUS[400], number)
     except ConnectionError:
         raise  # the client went away: there is nobody to answer
     except Exception:

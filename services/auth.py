@@ -22,7 +22,7 @@ from protocols.errors import Failure, FieldError, Kind, forbidden, unauthenticat
 from protocols.events import Event
 from protocols.identity import Viewer
 from protocols.ids import new_id
-from protocols.times import now
+from protocols.times import iso, now
 from services.passwords import Passwords
 from services.rates import LOGIN_ACCOUNT, LOGIN_ADDRESS, Rates
 from services.revocations import Revocations, control_data
@@ -163,11 +163,11 @@ class Auth:
         """The live ones, newest first, below the session `before`."""
         return [
             SessionDto(
-                session_id=session.session_id,
-                user_agent=session.user_agent,
+                sessionId=session.session_id,
+                userAgent=session.user_agent,
                 address=session.address,
-                created_at=session.created_at,
-                last_used_at=session.last_used_at,
+                createdAt=iso(session.created_at),
+                lastUsedAt=iso(session.last_used_at),
                 current=session.session_id == viewer.session_id,
             )
             for session in await self.accounts.live_sessions(viewer.user_id, before, limit)
@@ -232,22 +232,22 @@ class Auth:
         subject = Subject(user.user_id, user.username, tuple(user.roles), user.generation)
         return SignedInDto(
             user=await self._user_dto(user),
-            access_token=self.tokens.issue(subject, grant.session_id, grant.token_id, grant.at),
-            refresh_token=refresh_token,
-            expires_in=int(LIFETIME.total_seconds()),
+            accessToken=self.tokens.issue(subject, grant.session_id, grant.token_id, grant.at),
+            refreshToken=refresh_token,
+            expiresIn=int(LIFETIME.total_seconds()),
         )
 
     async def _user_dto(self, user: User) -> UserDto:
         person = await self._person(user)
         return UserDto(
-            user_id=user.user_id,
+            userId=user.user_id,
             username=user.username,
-            display_name=person.display_name if person else user.display_name,
-            avatar_url=person.avatar_url if person else None,
+            displayName=person["displayName"] if person else user.display_name,
+            avatarUrl=person["avatarUrl"] if person else None,
             email=user.email,
-            email_verified=user.email_verified,
+            emailVerified=user.email_verified,
             roles=user.roles,
-            created_at=user.created_at,
+            createdAt=iso(user.created_at),
         )
 
     async def _person(self, user: User) -> PersonDto | None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from protocols.contracts import PersonDto
 from protocols.errors import not_found
 from protocols.profiles import UserProfileDto
+from protocols.times import iso
 from stores.profiles import Profile
 from stores.profiles import Profiles as ProfileStore
 
@@ -26,6 +27,12 @@ class Profiles:
         """Raises Failure (profile_not_found)."""
         return _dto(await self._profiles.by_username(username.lower()))
 
+    async def of(self, user_ids: Iterable[str]) -> list[UserProfileDto]:
+        """Those who exist, in the order asked for; one query."""
+        wanted = list(dict.fromkeys(user_ids))
+        known = {profile.user_id: profile for profile in await self._profiles.get_many(wanted)}
+        return [_dto(known[user_id]) for user_id in wanted if user_id in known]
+
     async def persons(self, user_ids: Iterable[str]) -> dict[str, PersonDto]:
         """Those who exist, by id; one query."""
         wanted = set(user_ids)
@@ -36,20 +43,20 @@ def _dto(profile: Profile | None) -> UserProfileDto:
     if profile is None:
         raise not_found("profile")
     return UserProfileDto(
-        user_id=profile.user_id,
+        userId=profile.user_id,
         username=profile.username,
-        display_name=profile.display_name,
+        displayName=profile.display_name,
         bio=profile.bio,
-        avatar_url=profile.avatar_url,
-        banner_url=profile.banner_url,
-        created_at=profile.created_at,
+        avatarUrl=profile.avatar_url,
+        bannerUrl=profile.banner_url,
+        createdAt=iso(profile.created_at),
     )
 
 
 def _person(profile: Profile) -> PersonDto:
     return PersonDto(
-        user_id=profile.user_id,
+        userId=profile.user_id,
         username=profile.username,
-        display_name=profile.display_name,
-        avatar_url=profile.avatar_url,
+        displayName=profile.display_name,
+        avatarUrl=profile.avatar_url,
     )

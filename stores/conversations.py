@@ -135,9 +135,7 @@ class Conversations:
             rows = await self._members.find(query).sort(order).limit(most).to_list(None)
         return [_member(row) for row in rows]
 
-    async def read_up_to(
-        self, conversation_id: str, user_id: str, seq: int, entry: Document | None
-    ) -> Document | None:
+    async def read_up_to(self, conversation_id: str, user_id: str, seq: int, entry: Document | None) -> Document | None:
         """Move the member's mark forward, with `entry` in the row's outbox; None where it stands there or further.
         One find-and-modify, which answers the row with its whole outbox."""
         moved: Document = {"$set": {"lastReadSeq": seq}, "$inc": {"rev": 1}}

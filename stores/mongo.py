@@ -10,6 +10,7 @@ from typing import Any
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError
+from pymongo.monitoring import CommandListener
 
 from protocols.errors import Failure, unavailable
 
@@ -50,9 +51,11 @@ INDEXES: dict[str, list[IndexModel]] = {
 }
 
 
-def open_mongo(url: str) -> Client:
+def open_mongo(url: str, *listeners: CommandListener) -> Client:
+    """`listeners` are told of every command."""
     return AsyncIOMotorClient(
         url,
+        event_listeners=listeners,
         serverSelectionTimeoutMS=SERVER_SELECTION_MS,
         connectTimeoutMS=SERVER_SELECTION_MS,
         socketTimeoutMS=SOCKET_TIMEOUT_MS,

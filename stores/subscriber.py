@@ -13,7 +13,7 @@ from typing import cast
 import hiredis
 from redis.asyncio.connection import parse_url
 
-from protocols.errors import unavailable
+from protocols.errors import Failure, unavailable
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,11 @@ class _Wire(asyncio.Protocol):
         self._on_turn()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set_result(None)
+        self._forsake()
+
+    def _forsake(self) -> None:
+        """No answer comes any more."""
         waiting: list[asyncio.Future[None] | asyncio.Future[object]] = [*self._subscribed.values(), *self._replies]
         for future in waiting:
             if not future.done():
@@ -62,11 +67,14 @@ class _Wire(asyncio.Protocol):
                 future.exception()  # whoever waits still gets it; nobody has to
         self._subscribed.clear()
         self._replies.clear()
-        self.closed.set_result(None)
 
     def send(self, *arguments: str | bytes) -> None:
+        """Silent once the connection is going; uvloop's transport would raise then."""
         assert self.transport is not None
-        self.transport.write(hiredis.pack_command(cast(tuple[str | int | float | bytes | memoryview], arguments)))
+        if not self.transport.is_closing():
+            self.transport.write(hiredis.pack_command(cast(tuple[str | int | float | bytes | memoryview], arguments)))
+        if self.closed.done():
+            self._forsake()
 
     async def ask(self, *arguments: str | bytes) -> object:
         """A command that answers with a plain reply, which pub/sub commands do not."""
@@ -124,13 +132,13 @@ class Subscriber:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     wire = await self._connect()
-                delay = RETRY_FIRST_S
-                await self._live(wire)
+                if await self._live(wire):
+                    delay = RETRY_FIRST_S
                 log.warning("the subscriber connection was lost")
-            except (OSError, hiredis.HiredisError) as error:
+            except (Failure, OSError, hiredis.HiredisError) as error:
                 log.warning("the subscriber connection can't be made: %s", error)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, RETRY_MAX_S)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, RETRY_MAX_S)
 
     async def _connect(self) -> _Wire:
         loop, options = asyncio.get_running_loop(), self._options
@@ -144,28 +152,35 @@ class Subscriber:
             _, wire = await loop.create_connection(make, options.get("host", "localhost"), options.get("port", 6379))
         if options.get("password"):
             user = [options["username"]] if options.get("username") else []
-            await wire.ask("AUTH", *user, options["password"])
+            try:
+                await wire.ask("AUTH", *user, options["password"])
+            except BaseException:
+                assert wire.transport is not None
+                wire.transport.abort()
+                raise
         return wire
 
-    async def _live(self, wire: _Wire) -> None:
-        """Until the connection is lost, or says nothing when asked."""
+    async def _live(self, wire: _Wire) -> bool:
+        """Until the connection is lost, or says nothing when asked. Whether it was ever of use."""
         assert wire.transport is not None
         try:
-            for confirmed in wire.subscribe(self._channels):
-                await confirmed
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                for confirmed in wire.subscribe(self._channels):
+                    await confirmed
             self._wire = wire
             # A channel wanted while the others were being confirmed is asked for here.
             wire.subscribe(self._channels)
             self.on_connected()
             while not wire.closed.done():
-                wire.heard = False
-                if self._channels:
+                wire.heard, asked = False, bool(self._channels)
+                if asked:
                     wire.send("PING")
                 await asyncio.wait([wire.closed], timeout=PING_S)
-                if self._channels and not wire.heard:
+                if asked and not wire.heard:
                     break
         except Exception as error:
             log.warning("the subscriber connection failed: %s", error)
         finally:
-            self._wire = None
+            connected, self._wire = self._wire is not None, None
             wire.transport.abort()
+        return connected

@@ -12,7 +12,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from redis.asyncio import Redis
 
 from handlers.auth import endpoints
-from handlers.keys import AUTH, RATES, SETTINGS
+from handlers.keys import AUTH, RATES, SETTINGS, STOP
 from protocols.accounts import Device, RegisterBody, SignedInDto
 from server.middleware import envelope
 from services.auth import Auth
@@ -99,6 +99,7 @@ async def single(backing: Backing, mongodb_url: str | None = None) -> AsyncItera
 def web_app(of: Process, settings: Settings) -> web.Application:
     """The endpoints of accounts alone."""
     app = web.Application(middlewares=[envelope])
+    app[STOP] = asyncio.Event()
     app[SETTINGS], app[AUTH], app[RATES] = settings, of.auth, of.auth.rates
     endpoints.install(app)
     return app

@@ -42,13 +42,13 @@ class Web:
     @classmethod
     def start(cls, env: Mapping[str, str], **overrides: str) -> "Web":
         """Start without waiting: see `ready`."""
-        port = free_port()
-        log = tempfile.TemporaryFile()
+        port = overrides.pop("PORT", str(free_port()))
+        log = tempfile.TemporaryFile()  # noqa: SIM115: it lives as long as the process
         environment = {
             **os.environ,
             **env,
             "HOST": "127.0.0.1",
-            "PORT": str(port),
+            "PORT": port,
             "RATE_LIMIT_FACTOR": "1000",
             "DRAIN_SECONDS": "0.2",
             **overrides,
@@ -105,7 +105,9 @@ class Person:
     def bearer(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.tokens['accessToken']}"}
 
-    async def call(self, method: str, path: str, json: Any = None, url: str | None = None, **more: Any) -> tuple[int, Json]:
+    async def call(
+        self, method: str, path: str, json: Any = None, url: str | None = None, **more: Any
+    ) -> tuple[int, Json]:
         """Status and body ({} where there is none)."""
         headers = {**self.bearer, **more.pop("headers", {})}
         async with self.http.request(method, (url or self.url) + path, json=json, headers=headers, **more) as answer:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from protocols.chat import ConversationSummaryDto, CreateConversationBody, MemberDto
-from protocols.cursors import read_cursor, read_cursor_pair, write_cursor
+from protocols.cursors import bad_cursor, read_cursor, read_cursor_pair, write_cursor
 from protocols.errors import Failure, invalid_field, not_found
 from protocols.identity import Viewer
-from protocols.ids import new_id
-from protocols.times import now
+from protocols.ids import is_id, new_id
+from protocols.times import iso, now
 from services.chat.activity import Activity
 from services.chat.roster import Rosters
 from services.chat.summaries import Summaries
@@ -81,6 +81,8 @@ class Conversations:
         before = None
         if cursor is not None:
             at, conversation_id = read_cursor_pair(cursor, datetime, str)
+            if not is_id(conversation_id):
+                raise bad_cursor()
             before = (at, conversation_id)
         positions = await self._positions.before_read(f"user:{viewer.user_id}")
         rows = await self._store.page_of(viewer.user_id, before, limit + 1)
@@ -94,14 +96,14 @@ class Conversations:
     ) -> tuple[list[MemberDto], str | None]:
         await self._rosters.member(conversation_id, viewer.user_id)
         after = read_cursor(cursor, str) if cursor is not None else ""
+        if after and not is_id(after):
+            raise bad_cursor()
         rows = await self._store.members(conversation_id, after, limit + 1)
         more = len(rows) > limit
         rows = rows[:limit]
         persons = await self._profiles.persons(row.user_id for row in rows)
         members = [
-            MemberDto.model_construct(
-                user_id=row.user_id, role=row.role, joined_at=row.joined_at, person=persons[row.user_id]
-            )
+            MemberDto(userId=row.user_id, role=row.role, joinedAt=iso(row.joined_at), person=persons[row.user_id])
             for row in rows
         ]
         return members, write_cursor(rows[-1].user_id) if more else None

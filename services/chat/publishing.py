@@ -8,9 +8,12 @@ process that died left out.
 import logging
 from collections.abc import Mapping, Sequence
 
+import orjson
+
 from protocols.chat import ChatMessageDto
 from protocols.errors import Failure
 from protocols.events import Event
+from protocols.times import iso
 from services.chat.roster import message_key
 from stores.messages import Message, Messages
 from stores.topics import Topics
@@ -22,25 +25,37 @@ TURN_MS = 250  # of a process that kept losing; long enough for dozens of runs
 ROUNDS_MAX = 50  # more than the log keeps: what is behind that far is re-read by everyone anyway
 
 
+def message_event(message: Message) -> ChatMessageDto:
+    """The message as all see it alike."""
+    return {
+        "messageId": message.message_id,
+        "conversationId": message.conversation_id,
+        "seq": message.seq,
+        "kind": message.kind,
+        "system": None,
+        "senderId": message.sender_id,
+        "clientMessageId": message.client_message_id,
+        "text": message.text,
+        "media": [],
+        "replyTo": message.reply_to,
+        "mentions": [],
+        "reactions": {},
+        "rev": message.rev,
+        "createdAt": iso(message.created_at),
+        "editedAt": None,
+        "deletedAt": None,
+    }
+
+
 def message_dto(message: Message) -> ChatMessageDto:
-    return ChatMessageDto.model_construct(
-        message_id=message.message_id,
-        conversation_id=message.conversation_id,
-        seq=message.seq,
-        kind=message.kind,
-        sender_id=message.sender_id,
-        client_message_id=message.client_message_id,
-        text=message.text,
-        reply_to=message.reply_to,
-        rev=message.rev,
-        created_at=message.created_at,
-    )
+    """The message as its viewer sees it."""
+    return {**message_event(message), "myReaction": None}
 
 
 def received(message: Message) -> Event:
     return Event(
         "MessageReceived",
-        message_dto(message).wire(exclude={"my_reaction"}),
+        orjson.dumps(message_event(message)),
         actor_id=message.sender_id,
         key=message_key(message),
         seq=message.seq,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import orjson
 
 from protocols.chat import ChatMessageDto, HistoryQuery, ReadStateDto, TypingIndicatorDto
-from protocols.cursors import read_cursor_pair, write_cursor
+from protocols.cursors import bad_cursor, read_cursor_pair, write_cursor
 from protocols.errors import malformed, not_found
 from protocols.events import Event
 from protocols.identity import Viewer
@@ -87,13 +87,13 @@ class Reading:
             else:  # another device was faster, or went further
                 member = await self._conversations.member(conversation_id, viewer.user_id) or member
         mark = max(mark, member.last_read_seq, own_seq)
-        return ReadStateDto(last_read_seq=mark, unread_count=unread(last_seq, member, mark), mention_count=0)
+        return ReadStateDto(lastReadSeq=mark, unreadCount=unread(last_seq, member, mark), mentionCount=0)
 
     async def typing(self, viewer: Viewer, conversation_id: str, started: bool) -> None:
         await self._rosters.member(conversation_id, viewer.user_id)
-        who = TypingIndicatorDto(conversation_id=conversation_id, user_id=viewer.user_id)
+        who = TypingIndicatorDto(conversationId=conversation_id, userId=viewer.user_id)
         kind = "TypingStarted" if started else "TypingStopped"
-        await self._topics.publish([(f"conv:{conversation_id}", [Event(kind, who.wire(), viewer.user_id)])])
+        await self._topics.publish([(f"conv:{conversation_id}", [Event(kind, orjson.dumps(who), viewer.user_id)])])
 
 
 def direction(query: HistoryQuery) -> tuple[bool, int | None]:
@@ -102,6 +102,8 @@ def direction(query: HistoryQuery) -> tuple[bool, int | None]:
         raise malformed("Give one of before, after and cursor.")
     if query.cursor is not None:
         way, seq = read_cursor_pair(query.cursor, str, int)
+        if way not in ("before", "after"):
+            raise bad_cursor()
         return way == "before", seq
     return query.after is None, query.after if query.after is not None else query.before
 

@@ -147,11 +147,13 @@ class Sender:
         mine = {waiting.draft.conversation_id for waiting in singles}
         stored: dict[str, list[Message]] = {}
         try:
-            ready = await self._authorised(singles)
-            messages = [numbered(waiting.draft, roster.as_of + 1) for waiting, roster in ready]
-            outcomes = await self._messages.append(messages, ordered=False) if messages else []
-            self._sharing = False
-            self._pump_soon()
+            try:
+                ready = await self._authorised(singles)
+                messages = [numbered(waiting.draft, roster.as_of + 1) for waiting, roster in ready]
+                outcomes = await self._messages.append(messages, ordered=False) if messages else []
+            finally:
+                self._sharing = False
+                self._pump_soon()
             for (waiting, roster), message, outcome in zip(ready, messages, outcomes, strict=True):
                 if outcome is Outcome.STORED:
                     apply(roster, message.seq, message.kind)
@@ -169,7 +171,6 @@ class Sender:
             log.exception("a shared insert failed")
             refuse(singles, error)
         finally:
-            self._sharing = False
             self._busy -= mine
             self._pump_soon()
 

@@ -37,12 +37,12 @@ async def left(here: Process) -> Left:
 
 async def test_what_has_served_its_time_goes_and_all_else_stays(here: Process) -> None:
     for age, ended in (("31 days", True), ("31 days", False), ("29 days", True), ("0 days", True)):
-        user_id = (await register(here.auth)).user.user_id
+        user_id = (await register(here.auth))["user"]["userId"]
         column = "ended_at" if ended else "expires_at"
         await here.postgres.execute(
             f"UPDATE sessions SET {column} = now() - interval '{age}' WHERE user_id = %(user_id)s", {"user_id": user_id}
         )
-    await here.auth.refresh((await register(here.auth)).refresh_token, None, device())
+    await here.auth.refresh((await register(here.auth))["refreshToken"], None, device())
     await here.postgres.execute("UPDATE refresh_tokens SET expires_at = now() WHERE used_at IS NOT NULL")
     await here.postgres.execute(
         """INSERT INTO revocations (user_id, created_at) SELECT user_id, now() - age * interval '1 minute'
@@ -54,7 +54,7 @@ async def test_what_has_served_its_time_goes_and_all_else_stays(here: Process) -
 
 
 async def test_a_purge_goes_in_lots(here: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    user_id = (await register(here.auth)).user.user_id
+    user_id = (await register(here.auth))["user"]["userId"]
     await here.postgres.execute(
         """INSERT INTO revocations (user_id, created_at)
         SELECT %(user_id)s, now() - interval '2 hours' FROM generate_series(1, 25)""",
