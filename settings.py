@@ -32,14 +32,12 @@ class Settings(BaseSettings):
     web_concurrency: int = Field(1, ge=1, le=256)
     serve: str = ""  # handler modules, comma-separated; empty: all
     public_url: str = "http://localhost:8080"  # issuer of tokens
-    cors_origins: str = ""  # comma-separated; empty: same origin only
     trust_proxy: int = Field(0, ge=0)  # how many proxies in front append to X-Forwarded-For
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
     rate_limits: Literal["on", "off"] = "on"
     rate_limit_factor: float = Field(1.0, gt=0)  # multiplies every limit
-    require_verified_email: bool = False
     drain_seconds: float = Field(10.0, ge=0)
 
     topic_entries_max: int = Field(1_000, ge=1)  # kept events a topic
