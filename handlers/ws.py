@@ -56,7 +56,7 @@ class Socket(web.WebSocketResponse):
     def __init__(self) -> None:
         super().__init__(
             protocols=(native.SUBPROTOCOL,),
-            max_msg_size=native.FRAME_BYTES_MAX,
+            max_msg_size=native.FRAME_BYTES_MAX + 1,  # the framework refuses what reaches it
             compress=False,
             autoping=False,
             timeout=5.0,

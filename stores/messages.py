@@ -9,11 +9,13 @@ from typing import Any
 
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.read_concern import ReadConcern
 
 from protocols.chat import MessageKind
 from stores.mongo import Database, Document, is_away, reaching
 
 DUPLICATE_KEY = 11000
+DURABLE = ("majority", "linearizable")  # the second costs up to 100 ms: it waits for the journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Messages:
 
     def __init__(self, database: Database) -> None:
         self._messages = database["messages"]
+        self._durable = [self._messages.with_options(read_concern=ReadConcern(each)) for each in DURABLE]
 
     async def append(self, messages: Sequence[Message], ordered: bool) -> list[Outcome]:
         """Store as numbered. Ordered: up to the first that can't be; else each by itself."""
@@ -129,10 +132,15 @@ class Messages:
     async def known(
         self, conversation_id: str, client_ids: Sequence[tuple[str, str]]
     ) -> dict[tuple[str, str], Message]:
-        """Those of (sender, clientMessageId) that are stored."""
+        """Those of (sender, clientMessageId) that are stored, and durable: a primary may show what it will lose. One
+        round trip where all are; else a second one, which waits until all that the primary has is durable."""
         either = [{"senderId": sender, "clientMessageId": client_id} for sender, client_id in client_ids]
-        with reaching():
-            found = await self._messages.find({"conversationId": conversation_id, "$or": either}).to_list(None)
+        found: list[Document] = []
+        for messages in self._durable:
+            with reaching():
+                found = await messages.find({"conversationId": conversation_id, "$or": either}).to_list(None)
+            if len(found) == len(set(client_ids)):
+                break
         return {(m["senderId"], m["clientMessageId"]): _message(m) for m in found}
 
 

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 MISSING_A_READ = 200
 TURN_MS = 250  # of a process that kept losing; long enough for dozens of runs
+MISSED_MAX = 10_000  # conversations to offer again; where Redis is away for that many a sweep follows anyway
+RETRIED_AT_ONCE = 200
 ROUNDS_MAX = 50  # more than the log keeps: what is behind that far is re-read by everyone anyway
 
 
@@ -67,16 +69,28 @@ class Publisher:
 
     def __init__(self, topics: Topics, messages: Messages, holder: str) -> None:
         self._topics, self._messages, self._holder = topics, messages, holder
+        self._missed: dict[str, Message] = {}  # the newest message of each conversation that Redis did not take
 
     async def publish(self, runs: Mapping[str, Sequence[Message]]) -> dict[str, float]:
         """Each conversation's messages, ascending; one pipeline for all. Answers for how many seconds to stay away
         from conversations in which it is another process's turn. What Redis can't take now is filled by the next
-        sender or by the sweep, so nothing is raised."""
+        sender, by `retry` or by the sweep, so nothing is raised."""
         try:
             return await self.offer(runs)
         except Failure as failure:
             log.warning("messages of %d conversations are not published yet: %s", len(runs), failure)
+            if len(self._missed) < MISSED_MAX:
+                self._missed.update((conversation_id, run[-1]) for conversation_id, run in runs.items())
             return {}
+
+    async def retry(self) -> None:
+        """Offer again what was missed. Raises Failure (unavailable)."""
+        while self._missed:
+            again = dict(list(self._missed.items())[:RETRIED_AT_ONCE])
+            await self.offer({conversation_id: [message] for conversation_id, message in again.items()})
+            for conversation_id, message in again.items():
+                if self._missed.get(conversation_id) is message:
+                    del self._missed[conversation_id]
 
     async def offer(self, runs: Mapping[str, Sequence[Message]]) -> dict[str, float]:
         """The same, for who wants to know of it. Raises Failure (unavailable)."""

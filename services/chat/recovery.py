@@ -37,6 +37,7 @@ class Recovery:
                 await asyncio.sleep(RENEW_S)
         finally:
             try:
+                await self._publisher.retry()
                 await self._leases.leave(self._process_id)
             except Failure:
                 pass  # then others sweep after this process, in vain
@@ -48,6 +49,7 @@ class Recovery:
             if self._away and self._reached_ms is not None:
                 await self.sweep(self._reached_ms - WINDOW_MS)
             self._reached_ms, self._away = now_ms, False
+            await self._publisher.retry()  # Redis may have missed a message without being away for long
             for lease in stale:
                 log.warning("process %s is gone: sweeping after it", lease.process_id)
                 await self.sweep(lease.seen_ms - WINDOW_MS)
