@@ -101,7 +101,8 @@ class Connections:
 
     async def drain(self, seconds: float) -> None:
         """Send every client elsewhere, each at its own moment within `seconds`: they shall not all arrive at once.
-        `draining` was set before: who connects now is sent on at once."""
+        Who connects from now on is sent on at once."""
+        self.draining = True
         clients = list(self)
         random.shuffle(clients)
         for i, connection in enumerate(clients):

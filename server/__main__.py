@@ -40,7 +40,6 @@ async def serve(settings: Settings) -> None:
         log.info("serving on %s port %d", settings.host, settings.port)
         await app[STOP].wait()
         log.info("draining")
-        app[CONNECTIONS].draining = True
         for _ in range(ACCEPT_TURNS):  # what waits in the socket's queue is accepted: closing it would reset them
             await asyncio.sleep(0)
         await site.stop()

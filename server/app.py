@@ -64,6 +64,7 @@ from stores.redis import open_redis, ping_redis
 from stores.sockets import SocketStore
 from stores.subscriber import Subscriber
 from stores.topics import Kept, Topics
+from stores.wire import Line
 
 log = logging.getLogger(__name__)
 
@@ -92,13 +93,13 @@ async def running(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     postgres = await Postgres.open(settings.database_url)
     mongo = open_mongo(settings.mongodb_url)
-    redis = open_redis(settings.redis_url)
+    redis, line = open_redis(settings.redis_url), Line(settings.redis_url)
     passwords = Passwords()
     loops: list[asyncio.Task[None]] = []
     try:
         loops += [
             asyncio.create_task(alive(app, name, loop), name=name)
-            for name, loop in wire(app, postgres, mongo, redis, passwords).items()
+            for name, loop in wire(app, postgres, mongo, redis, line, passwords).items()
         ]
         yield
     finally:
@@ -106,6 +107,7 @@ async def running(app: web.Application) -> AsyncIterator[None]:
             loop.cancel()
             await asyncio.gather(loop, return_exceptions=True)
         passwords.close()
+        line.close()
         await redis.aclose()
         await asyncio.to_thread(mongo.close)  # it says goodbye to the server, and waits
         await postgres.close()
@@ -121,14 +123,14 @@ async def alive(app: web.Application, name: str, loop: Coroutine[None, None, Non
 
 
 def wire(
-    app: web.Application, postgres: Postgres, mongo: Client, redis: Redis, passwords: Passwords
+    app: web.Application, postgres: Postgres, mongo: Client, redis: Redis, line: Line, passwords: Passwords
 ) -> dict[str, Coroutine[None, None, None]]:
     """Everything by name, what it needs passed in; answers the loops that must run, to be ended from the last on."""
     settings = app[SETTINGS]
     database = mongo.get_default_database("wechat")
     limited = settings.rate_limits == "on"
     kept = Kept(settings.topic_entries_max, settings.topic_age_max_s * 1000, settings.topic_bytes_max)
-    topics, subscriber = Topics(redis, kept), Subscriber(settings.redis_url)
+    topics, subscriber = Topics(line, kept), Subscriber(settings.redis_url)
 
     accounts, tokens = Accounts(postgres), app[TOKENS]
     revocations = Revocations(accounts, tokens)

@@ -8,17 +8,15 @@ it is trimmed stands in lua/topic.lua. Every method is one round trip for all th
 import hashlib
 import secrets
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Self, cast
 
-from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
-
 from protocols.errors import unavailable
 from protocols.events import Entry, Event
 from protocols.positions import Position
+from stores.wire import Argument, Command, Line
 
 TOKEN_ALPHABET = string.ascii_lowercase + string.digits
 TTL_MS = 30 * 24 * 3600 * 1000
@@ -106,12 +104,10 @@ class Script:
 
 PUBLISH, READ, TURN = Script.load("publish"), Script.load("read"), Script.load("turn")
 
-Arguments = Sequence[str | bytes | int]
-
 
 class Topics:
-    def __init__(self, redis: Redis, kept: Kept = Kept()) -> None:
-        self._redis, self._kept = redis, kept
+    def __init__(self, line: Line, kept: Kept = Kept()) -> None:
+        self._line, self._kept = line, kept
 
     async def publish(self, batches: Sequence[tuple[str, Sequence[Event]]]) -> list[Answers]:
         """Enter and publish each topic's events, in order."""
@@ -128,7 +124,7 @@ class Topics:
         """Each topic's position. An epoch is made where there is none and `seqs` names the topic (with the newest
         stored seq of a conversation, else 0); elsewhere None."""
         seqs = seqs or {}
-        calls: list[tuple[str, Arguments]] = [
+        calls: list[tuple[str, Sequence[Argument]]] = [
             (topic, (new_epoch() if topic in seqs else "", seqs.get(topic, 0), "", 0, 0)) for topic in topics
         ]
         return [_chunk(raw) for raw in await self._run(READ, calls)]
@@ -145,41 +141,31 @@ class Topics:
 
     async def remove(self, topic: str) -> None:
         """Forget the topic: what it held is gone, and its next epoch tells every follower."""
-        try:
-            await self._redis.delete(*keys(topic))
-            await self._redis.publish(topic, b"")
-        except (RedisError, OSError) as error:
-            raise unavailable("realtime store") from error
+        await self._line.ask([("DEL", *keys(topic)), ("PUBLISH", topic, "")])
 
-    async def _run(self, script: Script, calls: Sequence[tuple[str, Arguments]]) -> list[list[bytes]]:
+    async def _run(self, script: Script, calls: Sequence[tuple[str, Sequence[Argument]]]) -> list[list[bytes]]:
         if not calls:
             return []
-        try:
-            results = await self._pipeline(script, calls)
-            lost = [i for i, result in enumerate(results) if isinstance(result, NoScriptError)]
-            if lost:  # a new server process knows no scripts
-                await self._redis.script_load(script.text)
-                for i, result in zip(lost, await self._pipeline(script, [calls[i] for i in lost]), strict=True):
-                    results[i] = result
-        except (RedisError, OSError) as error:
-            raise unavailable("realtime store") from error
+        commands = [self._command(script, topic, arguments) for topic, arguments in calls]
+        results = await self._line.ask(commands)
+        lost = [i for i, result in enumerate(results) if str(result).startswith("NOSCRIPT")]
+        if lost:  # a new server process knows no scripts
+            _, *again = await self._line.ask([("SCRIPT", "LOAD", script.text), *(commands[i] for i in lost)])
+            for i, result in zip(lost, again, strict=True):
+                results[i] = result
         for result in results:
             if isinstance(result, Exception):
                 raise unavailable("realtime store") from result
         return cast(list[list[bytes]], results)
 
-    async def _pipeline(self, script: Script, calls: Iterable[tuple[str, Arguments]]) -> list[object]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for topic, arguments in calls:
-            ttl = TTL_BY_KIND_MS.get(topic.partition(":")[0], TTL_MS)
-            kept = self._kept
-            limits = (ttl, kept.entries, kept.age_ms, kept.bytes)
-            pipeline.evalsha(script.sha, 3, *keys(topic), *limits, *arguments)
-        return cast(list[object], await pipeline.execute(raise_on_error=False))
+    def _command(self, script: Script, topic: str, arguments: Sequence[Argument]) -> Command:
+        ttl, kept = TTL_BY_KIND_MS.get(topic.partition(":")[0], TTL_MS), self._kept
+        limits = (ttl, kept.entries, kept.age_ms, kept.bytes)
+        return ("EVALSHA", script.sha, 3, *keys(topic), *limits, *arguments)
 
 
-def _flat(events: Sequence[Event]) -> list[str | bytes | int]:
-    flat: list[str | bytes | int] = []
+def _flat(events: Sequence[Event]) -> list[Argument]:
+    flat: list[Argument] = []
     for e in events:
         version = "" if e.version is None else e.version
         flat += (e.kind.value, e.type, e.actor_id, e.key, version, e.once, e.seq, e.after_seq, e.data)

@@ -1,7 +1,7 @@
 """A lean connection to Redis: commands packed and replies read by hiredis, in an asyncio protocol.
 
-What the topics need passes here, as it is the hot path: a general client needs five times the CPU for a script call, and
-three times for a pub/sub message. Commands that go out together share a write, and their replies one future.
+What the topics need passes here, as it is the hot path: a general client needs five times the CPU for a script call,
+and three times for a pub/sub message. Commands that go out together share a write, and their replies one future.
 """
 
 import asyncio
@@ -87,10 +87,14 @@ class Wire(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         pack = hiredis.pack_command
-        self._transport.write(b"".join([pack(cast(tuple[str | int | float | bytes | memoryview], c)) for c in commands]))
+        self._transport.write(
+            b"".join([pack(cast(tuple[str | int | float | bytes | memoryview], c)) for c in commands])
+        )
 
     async def ask(self, commands: Sequence[Command]) -> list[object]:
         """The replies, in order. Raises Failure (unavailable) where the connection is lost meanwhile."""
+        if not commands:
+            return []
         batch = Batch(len(commands), asyncio.get_running_loop().create_future())
         self._batches.append(batch)
         self.send(commands)
@@ -131,7 +135,8 @@ def _greeting(options: ConnectKwargs) -> list[Command]:
     if password := options.get("password"):
         user = options.get("username")
         commands.append(("AUTH", user, password) if user else ("AUTH", password))
-    commands.append(("SELECT", int(options.get("db", 0))))
+    if database := int(options.get("db", 0)):
+        commands.append(("SELECT", database))
     return commands
 
 

@@ -29,6 +29,7 @@ from stores.mongo import Client
 from stores.postgres import Postgres
 from stores.profiles import Profiles as ProfileStore
 from stores.topics import Topics
+from stores.wire import Line
 from tests.backing import Backing
 
 MIGRATIONS = migrations.read()
@@ -77,12 +78,14 @@ async def process(mongodb_url: str, database_url: str, redis_url: str, pem: byte
     passwords = Passwords()
     tokens = Tokens(private_key(pem), "http://localhost:8080")
     accounts = Accounts(postgres)
-    rates, topics = Rates(Buckets(redis)), await asyncio.to_thread(Topics, redis)  # it reads its scripts
+    line = Line(redis_url)
+    rates, topics = Rates(Buckets(redis)), Topics(line)
     auth = Auth(accounts, tokens, passwords, Revocations(accounts, tokens), rates, profiles, topics)
     try:
         yield Process(postgres, accounts, tokens, redis, profiles, auth)
     finally:
         passwords.close()
+        line.close()
         await redis.aclose()
         mongo.close()
         await postgres.close()

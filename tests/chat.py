@@ -31,6 +31,7 @@ from stores.outbox import OutboxStore
 from stores.profiles import Profiles as ProfileStore
 from stores.redis import open_redis
 from stores.topics import Chunk, Topics
+from stores.wire import Line
 from tests.backing import Backing
 
 LOG_MAX = 1_000
@@ -40,13 +41,14 @@ LOG_MAX = 1_000
 class Chat:
     mongo: Client
     redis: Redis
+    line: Line
     messages: Messages
     database: Database = field(init=False)
 
     def __post_init__(self) -> None:
         self.database = self.mongo.get_default_database("wechat")
         self.store = ConversationStore(self.mongo, self.database)
-        self.topics = Topics(self.redis)
+        self.topics = Topics(self.line)
         self.people = Profiles(ProfileStore(self.database))
         self.positions = Positions(self.topics, self.messages)
         self.rosters = Rosters(self.store, self.messages)
@@ -114,13 +116,15 @@ async def chat(
 ) -> AsyncIterator[Chat]:
     """One process's chat, its sender running; activity is flushed by the test."""
     mongo, redis = open_mongo(backing.mongodb_url, *listeners), open_redis(redis_url or backing.redis_url)
-    made = Chat(mongo, redis, messages(mongo.get_default_database("wechat")))
+    line = Line(redis_url or backing.redis_url)
+    made = Chat(mongo, redis, line, messages(mongo.get_default_database("wechat")))
     sender = asyncio.create_task(made.sender.run())
     try:
         yield made
     finally:
         sender.cancel()
         await asyncio.gather(sender, return_exceptions=True)
+        line.close()
         await redis.aclose()
         await asyncio.to_thread(mongo.close)
 

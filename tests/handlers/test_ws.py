@@ -23,8 +23,8 @@ from protocols.ids import new_id
 from protocols.native import FRAME_BYTES_MAX
 from services.sockets import OPEN_MAX
 from services.tokens import ALGORITHM, AUDIENCE, new_key
-from stores.redis import open_redis
 from stores.topics import Kept, Topics
+from stores.wire import Line
 from tests.backing import Backing
 from tests.web import PASSWORD, Person, Socket, Web, free_port, people, register, start_many
 
@@ -471,8 +471,8 @@ async def test_another_process_resumes_what_one_gave_out(http: aiohttp.ClientSes
 async def test_a_slow_reader_is_ended_and_misses_nothing(http: aiohttp.ClientSession, migrated: Backing) -> None:
     size, many, kept = 60_000, 250, 256 << 20
     process = Web.start(migrated.env, TOPIC_BYTES_MAX=str(kept)).ready()
-    redis = open_redis(migrated.redis_url)
-    topics = Topics(redis, Kept(bytes=kept))
+    line = Line(migrated.redis_url)
+    topics = Topics(line, Kept(bytes=kept))
     ann, bob = await people(http, process.url, 2)
     topic = f"conv:{await ann.direct(bob)}"
     socket = await bob.socket()
@@ -488,7 +488,7 @@ async def test_a_slow_reader_is_ended_and_misses_nothing(http: aiohttp.ClientSes
         assert answer["recovered"] is True
         got += [await again.event("SessionRevoked") for _ in range(many - len(got))]
     assert [frame["data"]["n"] for frame in got] == list(range(many))
-    await redis.aclose()
+    line.close()
     assert process.stop() == 0
 
 

@@ -13,8 +13,8 @@ import pytest
 from protocols.positions import parse_position
 from stores.messages import Messages
 from stores.mongo import open_mongo
-from stores.redis import open_redis
 from stores.topics import Topics
+from stores.wire import Line
 from tests.backing import Backing
 from tests.web import Json, Person, Socket, Web, people, start_many
 
@@ -145,13 +145,13 @@ async def test_all_see_the_same_messages_in_the_same_order(
 
 async def kept(backing: Backing, conversation_id: str, position: str) -> tuple[list[tuple[int, str]], list[int]]:
     """(seq, id) of what the database has, and the seqs in the topic's log, both in their order."""
-    mongo, redis = open_mongo(backing.mongodb_url), open_redis(backing.redis_url)
+    mongo, line = open_mongo(backing.mongodb_url), Line(backing.redis_url)
     try:
         stored = await Messages(mongo.get_default_database("wechat")).after(conversation_id, 0, 100_000)
-        chunk = await Topics(redis).read(f"conv:{conversation_id}", parse_position(position), 1_000)
+        chunk = await Topics(line).read(f"conv:{conversation_id}", parse_position(position), 1_000)
         assert chunk is not None and chunk.holds(parse_position(position))
         received = [entry for entry in chunk.entries if entry.type == "MessageReceived"]
         return [(m.seq, m.message_id) for m in stored], [int(entry.key.partition(":")[0]) for entry in received]
     finally:
-        await redis.aclose()
+        line.close()
         await asyncio.to_thread(mongo.close)

@@ -13,9 +13,9 @@ from protocols.positions import Position, parse_position
 from realtime.connection import Connection
 from realtime.hub import Hub
 from realtime.resume import Followed, Resume
-from stores.redis import open_redis
 from stores.subscriber import Subscriber
 from stores.topics import Chunk, Kept, Topics
+from stores.wire import Line
 
 WAIT_S = 5.0  # less than the hub takes to find by itself what was lost
 
@@ -229,8 +229,8 @@ class Node:
 
 @asynccontextmanager
 async def node(url: str, kept: Kept = KEPT) -> AsyncIterator[Node]:
-    redis = open_redis(url)
-    topics, subscriber = Gated(redis, kept), Subscriber(url)
+    line = Line(url)
+    topics, subscriber = Gated(line, kept), Subscriber(url)
     heard: list[Entry] = []
     lost: list[str] = []
 
@@ -253,7 +253,7 @@ async def node(url: str, kept: Kept = KEPT) -> AsyncIterator[Node]:
         for loop in reversed(loops):
             loop.cancel()
             await asyncio.gather(loop, return_exceptions=True)
-        await redis.aclose()
+        line.close()
 
 
 def logged(n: int) -> Event:

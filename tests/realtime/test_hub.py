@@ -276,9 +276,10 @@ async def test_what_the_log_no_longer_has_is_told_as_lost(backing: Backing, topi
     async with node(backing.redis_url, Kept(entries=5)) as one:
         air, follower = one.air, Follower()
         await one.follow(follower, topic)
-        air.drops = lambda: True
+        air.still = True
         await one.publish(topic, *(logged(n) for n in range(1, 21)))
-        air.drops = lambda: False
+        await air.keeps(1)
+        air.let_go(slice(0))  # lost
         await one.publish(topic, logged(21))
         await follower.until(lambda: follower.of("lost"))
         assert follower.of("lost")[0][2].endswith(":21") and follower.offsets == []

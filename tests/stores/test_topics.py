@@ -18,6 +18,7 @@ from protocols.events import Entry, Event, Kind
 from protocols.positions import Position
 from stores.redis import open_redis
 from stores.topics import Chunk, Kept, Topics, keys, parse_message
+from stores.wire import Line
 from tests.backing import Backing
 from tests.web import free_port
 
@@ -32,8 +33,15 @@ async def redis(backing: Backing) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-def topics(redis: Redis) -> Topics:
-    return Topics(redis)
+async def line(backing: Backing) -> AsyncIterator[Line]:
+    made = Line(backing.redis_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def topics(line: Line) -> Topics:
+    return Topics(line)
 
 
 @pytest.fixture
@@ -180,8 +188,8 @@ async def test_what_is_refused_is_not_published(redis: Redis, topics: Topics, to
 # Trimming
 
 
-async def test_the_newest_are_kept_and_the_floor_tells_the_last_one_dropped(redis: Redis, topic: str) -> None:
-    topics = Topics(redis, Kept(entries=3))
+async def test_the_newest_are_kept_and_the_floor_tells_the_last_one_dropped(line: Line, topic: str) -> None:
+    topics = Topics(line, Kept(entries=3))
     start = await begin(topics, topic)
     await publish(topics, topic, *(log(n) for n in range(1, 8)))
     chunk = await read(topics, topic, start)
@@ -192,8 +200,8 @@ async def test_the_newest_are_kept_and_the_floor_tells_the_last_one_dropped(redi
     assert kept.holds(replace(start, offset=4)) and not kept.holds(replace(start, offset=3))
 
 
-async def test_bytes_are_bounded_and_given_back_by_superseded_states(redis: Redis, topic: str) -> None:
-    topics = Topics(redis, Kept(bytes=1_000))
+async def test_bytes_are_bounded_and_given_back_by_superseded_states(redis: Redis, line: Line, topic: str) -> None:
+    topics = Topics(line, Kept(bytes=1_000))
     start = await begin(topics, topic)
     for version in range(1, 50):
         await publish(topics, topic, Event("MessageRead", b"x" * 300, key="bob", version=version))
@@ -205,8 +213,8 @@ async def test_bytes_are_bounded_and_given_back_by_superseded_states(redis: Redi
     assert chunk.floor == 51 and not chunk.holds(replace(start, offset=50))
 
 
-async def test_an_event_greater_than_the_log_is_published_and_not_kept(redis: Redis, topic: str) -> None:
-    topics = Topics(redis, Kept(bytes=100))
+async def test_an_event_greater_than_the_log_is_published_and_not_kept(redis: Redis, line: Line, topic: str) -> None:
+    topics = Topics(line, Kept(bytes=100))
     await begin(topics, topic)
     async with listening(redis, topic) as heard:
         await publish(topics, topic, Event("SessionRevoked", b"x" * 500))
@@ -215,8 +223,8 @@ async def test_an_event_greater_than_the_log_is_published_and_not_kept(redis: Re
     assert chunk is not None and (chunk.offset, chunk.floor) == (1, 1)
 
 
-async def test_old_entries_go_at_the_next_look(redis: Redis, topic: str) -> None:
-    topics = Topics(redis, Kept(age_ms=30))
+async def test_old_entries_go_at_the_next_look(redis: Redis, line: Line, topic: str) -> None:
+    topics = Topics(line, Kept(age_ms=30))
     await begin(topics, topic)
     await publish(topics, topic, log(1, once="k"), state("bob", 9))
     async with asyncio.timeout(5):
@@ -268,8 +276,10 @@ async def test_a_removed_topic_pokes_and_its_next_epoch_is_another(redis: Redis,
 
 
 @pytest.mark.parametrize(("kind", "seconds"), [("conv", 30 * 86_400), ("user", 900), ("timeline", 900), ("conn", 30)])
-async def test_each_look_and_publish_renews_the_life_of_all_keys(redis: Redis, kind: str, seconds: int) -> None:
-    topics, topic = Topics(redis), f"{kind}:{secrets.token_hex(8)}"
+async def test_each_look_and_publish_renews_the_life_of_all_keys(
+    redis: Redis, line: Line, kind: str, seconds: int
+) -> None:
+    topics, topic = Topics(line), f"{kind}:{secrets.token_hex(8)}"
     await begin(topics, topic)
     await publish(topics, topic, log(1, once="k"))
     for act in (lambda: topics.look([topic]), lambda: topics.publish([(topic, [log(2)])])):
@@ -399,10 +409,10 @@ def plain(entries: Sequence[Entry]) -> list[Entry]:
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_the_script_does_what_the_model_does(redis: Redis, topic: str, seed: int) -> None:
+async def test_the_script_does_what_the_model_does(line: Line, topic: str, seed: int) -> None:
     dice = random.Random(seed)
     kept = dice.choice([1, 5, 20])
-    topics, model = Topics(redis, Kept(entries=kept)), Model(kept)
+    topics, model = Topics(line, Kept(entries=kept)), Model(kept)
     epoch = (await begin(topics, topic)).epoch
     for step in range(150):
         seq, batch, answers = model.seq, [], []
@@ -425,6 +435,7 @@ async def test_the_script_does_what_the_model_does(redis: Redis, topic: str, see
 async def damaged(tmp_path: Path) -> AsyncIterator["Damaged"]:
     server = Damaged(tmp_path, free_port())
     yield server
+    server.line.close()
     await server.redis.aclose()
     server.running.kill()
 
@@ -433,8 +444,8 @@ class Damaged:
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.port = folder, port
         self.running = valkey.start(folder, port=port)
-        self.redis = open_redis(self.running.url)
-        self.topics = Topics(self.redis)
+        self.redis, self.line = open_redis(self.running.url), Line(self.running.url)
+        self.topics = Topics(self.line)
 
     def start(self) -> None:
         self.running = valkey.start(self.folder, port=self.port)
@@ -499,8 +510,7 @@ async def test_a_file_that_lost_its_tail_never_gives_a_used_number_under_an_old_
 
 
 async def test_without_redis_every_method_says_unavailable() -> None:
-    redis = open_redis(f"redis://127.0.0.1:{free_port()}/0")
-    topics = Topics(redis)
+    topics = Topics(Line(f"redis://127.0.0.1:{free_port()}/0"))
     position = Position("aaaaaaaa", 1)
     for call in (
         topics.publish([("feed", [log(1)])]),
@@ -513,4 +523,3 @@ async def test_without_redis_every_method_says_unavailable() -> None:
             await call
         assert refused.value.code == "unavailable"
     assert await topics.publish([]) == []
-    await redis.aclose()
