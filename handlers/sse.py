@@ -90,7 +90,8 @@ class Stream(Connection):
     def _end(self, code: int, reason: str) -> None:
         if not self.closing:
             self._connections.closes(self)
-            self._response.stop_streaming()
+            if self._response.prepared:
+                self._response.stop_streaming()
 
 
 async def events(request: web.Request) -> web.StreamResponse:
@@ -99,14 +100,19 @@ async def events(request: web.Request) -> web.StreamResponse:
     response = EventSourceResponse(sep="\n", ping_interval=PING_S)
     response.headers[hdrs.CACHE_CONTROL] = "no-cache, no-transform"
     stream = Stream(request, response, viewer, topics)
-    outcome = await follow(request.app, stream, dict(zip(topics, last_places(request, len(topics)), strict=True)))
+    request.app[CONNECTIONS].add(stream)  # before the first wait: a session that is revoked from now on ends it
+    outcome: Mapping[str, Followed | Failure] = {}
     try:
+        outcome = await follow(request.app, stream, dict(zip(topics, last_places(request, len(topics)), strict=True)))
         if not any(isinstance(item, Followed) for item in outcome.values()):
             raise next((f for f in outcome.values() if isinstance(f, Failure)), not_found("topic"))
         await request.app[SOCKETS].admit(viewer.user_id, stream.id)
+        if stream.closing:
+            raise unauthenticated()
         await response.prepare(request)
         await response.write(b": \n\n")  # the headers leave with the first bytes
-        request.app[CONNECTIONS].add(stream)
+        if stream.closing:
+            return response
         stream.start(outcome)
         begin(request.app, stream, outcome)
         outcome = {}

@@ -121,7 +121,7 @@ class Rates:
                 who, route, burst=limit.burst, per_minute=limit.per_minute, wanted=limit.lease
             )
         except Failure:
-            self._away_until = now + LEASE_S
+            self._away_until = time.monotonic() + LEASE_S  # from when it failed: it may have taken its time
             return
         if grant.granted:
             lease.tokens, lease.until, lease.wait_s = grant.granted - 1, now + LEASE_S, 0.0

@@ -49,6 +49,16 @@ class Member:
     muted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A member's mark that moves forward, and what its row's outbox gets."""
+
+    conversation_id: str
+    user_id: str
+    seq: int
+    entry: Document | None
+
+
 class Conversations:
     """Each method names its round trips; all raise Failure (unavailable) where MongoDB can't be reached."""
 
@@ -148,18 +158,36 @@ class Conversations:
                 return_document=ReturnDocument.AFTER,
             )
 
-    async def activity(self, conversation_id: str, at: datetime, marks: Mapping[str, int]) -> None:
-        """Copy a conversation's activity to its rows, and its senders' own marks; one bulk call."""
-        moved: list[Any] = [
-            UpdateOne(
-                {"conversationId": conversation_id, "userId": user_id, "lastReadSeq": {"$lt": seq}},
-                {"$set": {"lastReadSeq": seq}, "$inc": {"rev": 1}},
-            )
-            for user_id, seq in marks.items()
+    async def copy_activity(self, at: Mapping[str, datetime], marks: Sequence[Mark]) -> list[Document]:
+        """Copy conversations' activity to all their rows, and move senders' own marks forward, all in one bulk call;
+        a second one answers the rows of these marks that have something in their outbox."""
+        writes: list[Any] = [
+            UpdateMany({"conversationId": conversation_id}, {"$max": {"lastActivityAt": moment}})
+            for conversation_id, moment in at.items()
         ]
-        touch = UpdateMany({"conversationId": conversation_id}, {"$max": {"lastActivityAt": at}})
+        for mark in marks:
+            moved: Document = {"$set": {"lastReadSeq": mark.seq}, "$inc": {"rev": 1}}
+            if mark.entry is not None:
+                moved["$push"] = {"outbox": mark.entry}
+            one = {"conversationId": mark.conversation_id, "userId": mark.user_id}
+            writes.append(UpdateOne({**one, "lastReadSeq": {"$lt": mark.seq}}, moved))
+        telling = [mark for mark in marks if mark.entry is not None]
+        rows: Document = {
+            "conversationId": {"$in": list({mark.conversation_id for mark in telling})},
+            "_id": {"$in": [row_id(mark.conversation_id, mark.user_id) for mark in telling]},
+            "outbox.0": {"$exists": True},
+        }
         with reaching():
-            await self._members.bulk_write([*moved, touch], ordered=False)
+            if writes:
+                await self._members.bulk_write(writes, ordered=False)
+            if not telling:
+                return []
+            found = await self._members.find(rows).to_list(None)
+        return [dict(row) for row in found]
+
+
+def row_id(conversation_id: str, user_id: str) -> str:
+    return f"{conversation_id}:{user_id}"
 
 
 def _conversation(document: Mapping[str, Any]) -> Conversation:
@@ -204,7 +232,7 @@ def _member(row: Mapping[str, Any]) -> Member:
 
 def _member_document(member: Member) -> Document:
     return {
-        "_id": f"{member.conversation_id}:{member.user_id}",
+        "_id": row_id(member.conversation_id, member.user_id),
         "conversationId": member.conversation_id,
         "userId": member.user_id,
         "role": member.role,

@@ -5,13 +5,14 @@ and three times for a pub/sub message. Commands that go out together share a wri
 """
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 import hiredis
-from redis.asyncio.connection import ConnectKwargs, parse_url
+from redis.asyncio.connection import ConnectKwargs, SSLConnection, parse_url
 
 from protocols.errors import unavailable
 
@@ -126,7 +127,9 @@ async def _dial(options: ConnectKwargs, make: Callable[[], Wire]) -> Wire:
     if "path" in options:
         _, wire = await loop.create_unix_connection(make, options["path"])
     else:
-        _, wire = await loop.create_connection(make, options.get("host", "localhost"), options.get("port", 6379))
+        host, port = options.get("host", "localhost"), options.get("port", 6379)
+        secure = ssl.create_default_context() if options.get("connection_class") is SSLConnection else None
+        _, wire = await loop.create_connection(make, host, port, ssl=secure)
     return wire
 
 

@@ -18,7 +18,7 @@ from protocols.errors import Failure
 from protocols.events import Event
 from services.chat.summaries import READ_MARKS_MEMBERS_MAX, Summaries
 from services.outbox import Outbox, entry
-from stores.conversations import Conversations
+from stores.conversations import Conversations, Mark
 from stores.messages import Message
 from stores.mongo import Document
 from stores.topics import Topics
@@ -87,21 +87,13 @@ class Activity:
         active = {conversation_id: each for conversation_id, each in noted.items() if each.at is not None}
         found = await self._conversations.get_many(list(active)) if active else {}
         small = {c.conversation_id for c in found.values() if c.member_count <= READ_MARKS_MEMBERS_MAX}
-        moved = await asyncio.gather(
-            *(
-                self._conversations.read_up_to(c, user_id, seq, mark_moved(c, user_id))
-                for c in small
-                for user_id, seq in active[c].marks.items()
-            )
-        )
-        await self._marks.send(*(row for row in moved if row is not None))
-        await asyncio.gather(
-            *(
-                self._conversations.activity(c, each.at, {} if c in small else each.marks)
-                for c, each in active.items()
-                if each.at is not None
-            )
-        )
+        marks = [
+            Mark(c, user_id, seq, mark_moved(c, user_id) if c in small else None)
+            for c, each in active.items()
+            for user_id, seq in each.marks.items()
+        ]
+        at = {c: each.at for c, each in active.items() if each.at is not None}
+        await self._marks.send(*await self._conversations.copy_activity(at, marks))
 
     async def tell(self, conversation_ids: Sequence[str]) -> None:
         """Every member's `user:` topic gets the summaries as they are now."""
