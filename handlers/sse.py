@@ -42,7 +42,7 @@ FRAMING = SseFraming()
 class Stream(Connection):
     """A connection whose events carry the positions of all its topics: `places`, in the URL's order."""
 
-    __slots__ = ("_at", "_connections", "_renewing", "_response", "places")
+    __slots__ = ("_at", "_connections", "_renewing", "_response", "_started", "places")
 
     def __init__(
         self, request: web.Request, response: EventSourceResponse, viewer: Viewer, topics: Sequence[str]
@@ -51,18 +51,23 @@ class Stream(Connection):
         super().__init__(new_id(), viewer, FRAMING, request.transport, request.writer.drain, self._end)
         self._response, self._connections = response, request.app[CONNECTIONS]
         self._at = {topic: place for place, topic in enumerate(topics)}
-        self._renewing = False
+        self._renewing = self._started = False
         self.places = [sse.NOT_FOLLOWED] * len(topics)
         write = request.transport.write
         self.send = lambda data: write(sse.chunk(bytes(data)))
 
     def start(self, outcome: Mapping[str, Followed | Failure]) -> None:
         """The first event: what became of each topic. Where something is still to come, its place is before that."""
+        self._started = True
         for topic, item in outcome.items():
             if isinstance(item, Followed):
                 self.places[self._at[topic]] = str(item.after if item.after is not None else item.channel.position)
         answers = [told(topic, item) for topic, item in outcome.items()]
         self.write(sse.retry(sse.RETRY_MS) + sse.write_id(self.places) + sse.subscribed(answers))
+
+    def write(self, data: bytes) -> None:
+        if self._started:  # before that, the headers have not left
+            super().write(data)
 
     def deliver(self, topic: str, epoch: str, entries: Sequence[Entry], frames: Sequence[bytes]) -> None:
         place, parts = self._at[topic], []
