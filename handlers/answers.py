@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
 from protocols.contracts import PaginationDto
 from protocols.errors import Failure, Kind
+
+JSON_HEADERS = CIMultiDict({hdrs.CONTENT_TYPE: "application/json", hdrs.CACHE_CONTROL: "no-store"})
 
 T = TypeVar("T", covariant=True)
 
@@ -44,12 +47,7 @@ def success(reply: Reply[object], status: int) -> web.Response:
     if reply.positions is not None:
         body["positions"] = dict(reply.positions)
     body.update(reply.beside)
-    return web.Response(
-        body=orjson.dumps(body),
-        status=reply.status or status,
-        content_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )
+    return web.Response(body=orjson.dumps(body), status=reply.status or status, headers=JSON_HEADERS)
 
 
 def error_object(failure: Failure) -> dict[str, object]:
