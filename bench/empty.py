@@ -83,8 +83,8 @@ async def stores(app: web.Application) -> AsyncIterator[None]:
     await asyncio.to_thread(mongo.close)
 
 
-async def serve(settings: Settings) -> None:
-    app = make_app(settings)
+async def serve(settings: Settings, access: logs.AccessLines | None) -> None:
+    app = make_app(settings, access)
     app.cleanup_ctx.append(stores)
     app[SEEN] = []
     endpoints.install(app)
@@ -100,5 +100,4 @@ async def serve(settings: Settings) -> None:
 
 if __name__ == "__main__":
     chosen = Settings.load()
-    logs.set_up(chosen)
-    sys.exit(uvloop.run(serve(chosen)))
+    sys.exit(uvloop.run(serve(chosen, logs.set_up(chosen))))

@@ -26,9 +26,9 @@ ACCEPT_TURNS = 5
 SHUTDOWN_S = 10.0  # for requests in hand, after the drain
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, access: logs.AccessLines | None) -> None:
     """Until SIGTERM or SIGINT: then stop accepting, send the clients elsewhere, finish what is in hand."""
-    app = make_app(settings)
+    app = make_app(settings, access)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, app[STOP].set)
@@ -101,7 +101,7 @@ def main() -> int:
     except SettingsError as error:
         print(f"server: {error}", file=sys.stderr)
         return 2
-    logs.set_up(settings)
+    access = logs.set_up(settings)
     if "WEB_CHILD" in os.environ:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # a child does not outlive its parent
     if "WEB_CHILD" not in os.environ and (fault := check_port(settings)) is not None:
@@ -109,7 +109,7 @@ def main() -> int:
         return 1
     if settings.web_concurrency > 1:
         return many(settings)
-    uvloop.run(serve(settings))
+    uvloop.run(serve(settings, access))
     return 0
 
 

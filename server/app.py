@@ -30,7 +30,7 @@ from realtime.connections import Connections
 from realtime.hub import Hub
 from realtime.resume import Resume
 from server.control import Control
-from server.middleware import envelope
+from server.middleware import ACCESS_LOG, AccessLog, envelope
 from services.access import Access
 from services.auth import Auth
 from services.chat.activity import Activity
@@ -72,8 +72,10 @@ RESOURCES: tuple[Endpoints, ...] = (auth.endpoints, profiles.endpoints, chat.end
 STREAMS = {"ws": ws.setup, "sse": sse.setup, "pages": pages.setup}
 
 
-def make_app(settings: Settings) -> web.Application:
+def make_app(settings: Settings, access: AccessLog | None = None) -> web.Application:
     app = web.Application(middlewares=[envelope], client_max_size=BODY_BYTES_MAX)
+    if access is not None:
+        app[ACCESS_LOG] = access
     app[SETTINGS], app[STOP] = settings, asyncio.Event()
     app[TOKENS] = Tokens.load(settings)  # from a file, perhaps: before the loop has anybody to serve
     app.cleanup_ctx.append(running)

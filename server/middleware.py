@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 
 from aiohttp import hdrs, web
@@ -13,7 +14,10 @@ from handlers.keys import STOP
 from protocols.errors import Failure, Kind
 from protocols.ids import new_id
 
-log = logging.getLogger("access")
+log = logging.getLogger(__name__)
+
+AccessLog = Callable[[str, str, str, int, float], None]  # request id, method, path, status, milliseconds
+ACCESS_LOG: web.AppKey[AccessLog] = web.AppKey("access_log")
 
 REQUEST_ID = "X-Request-Id"
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
@@ -40,10 +44,8 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
         response.headers[REQUEST_ID] = number
         if request.app[STOP].is_set():  # a client that comes again shall come to another process
             response.force_close()
-    if log.isEnabledFor(logging.INFO):
-        # The path only: a query may hold a token.
-        took = (time.perf_counter() - began) * 1000
-        log.info("%s %s %d %.1f ms", request.method, request.path, response.status, took)
+    if (access := request.app.get(ACCESS_LOG)) is not None:
+        access(number, request.method, request.path, response.status, (time.perf_counter() - began) * 1000)
     return response
 
 
