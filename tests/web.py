@@ -43,7 +43,7 @@ class Web:
     def start(cls, env: Mapping[str, str], **overrides: str) -> "Web":
         """Start without waiting: see `ready`."""
         port = overrides.pop("PORT", str(free_port()))
-        log = tempfile.TemporaryFile()  # noqa: SIM115: it lives as long as the process
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         environment = {
             **os.environ,
             **env,
