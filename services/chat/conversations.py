@@ -105,6 +105,7 @@ class Conversations:
         members = [
             MemberDto(userId=row.user_id, role=row.role, joinedAt=iso(row.joined_at), person=persons[row.user_id])
             for row in rows
+            if row.user_id in persons  # else an account whose profile is still to be made
         ]
         return members, write_cursor(rows[-1].user_id) if more else None
 

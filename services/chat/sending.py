@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from protocols.chat import MessageKind
-from protocols.errors import Failure, unavailable
+from protocols.errors import Failure, invalid_field, unavailable
 from protocols.identity import Viewer
 from protocols.ids import new_id
 from protocols.times import now
@@ -87,8 +87,10 @@ class Sender:
                     await self._quiet.wait()
 
     async def send(self, viewer: Viewer, draft: Draft) -> Sent:
-        """Returns when the message is durable. Raises Failure: conversation_not_found, unavailable."""
+        """Returns when the message is durable. Raises Failure: conversation_not_found, invalid, unavailable."""
         await self._rosters.member(draft.conversation_id, viewer.user_id)
+        if draft.reply_to is not None and await self._messages.get(draft.conversation_id, draft.reply_to) is None:
+            raise invalid_field("replyTo", "is no message of this conversation")
         loop = asyncio.get_running_loop()
         waiting = Waiting(draft, loop.create_future())
         self._queues.setdefault(draft.conversation_id, deque()).append(waiting)

@@ -375,3 +375,15 @@ async def test_a_stranger_and_an_absent_conversation_are_refused_alike(process: 
             await process.sender.send(eve, Draft(conversation_id, eve.user_id, "x", "hello"))
         refusals.append((caught.value.kind, caught.value.code, caught.value.message))
     assert refusals[0] == refusals[1]
+
+
+async def test_a_reply_is_to_a_message_of_the_same_conversation(process: Chat) -> None:
+    ann, bob = await process.crowd(2)
+    here, elsewhere = await process.create("group", ann, bob), await process.create("group", ann, bob)
+    first, foreign = await process.send(ann, here), await process.send(ann, elsewhere)
+    reply = Draft(here, bob.user_id, new_id(), "yes", reply_to=first.message.message_id)
+    assert (await process.sender.send(bob, reply)).message.reply_to == first.message.message_id
+    for strange in (foreign.message.message_id, new_id()):
+        with pytest.raises(Failure) as refused:
+            await process.sender.send(bob, Draft(here, bob.user_id, new_id(), "no", reply_to=strange))
+        assert [fault.field for fault in refused.value.details] == ["replyTo"]
