@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -59,6 +60,12 @@ def check_port(settings: Settings) -> str | None:
     return None
 
 
+def allow_descriptors() -> None:
+    """As many connections as the machine lets this user have; the usual soft limit is 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def many(settings: Settings) -> int:
     """Processes of one kind, replaced when they die; they end together."""
     environment = os.environ | {"WEB_CONCURRENCY": "1", "WEB_CHILD": "1"}
@@ -109,6 +116,7 @@ def main() -> int:
         return 1
     if settings.web_concurrency > 1:
         return many(settings)
+    allow_descriptors()
     uvloop.run(serve(settings, access))
     return 0
 

@@ -9,8 +9,8 @@ import pytest
 from tests.backing import Backing
 from tests.web import Person, people, start_many
 
-SOCKETS = 200
-DRAIN_S = 2.0
+SOCKETS = 1_000
+DRAIN_S = 3.0
 
 
 @pytest.mark.slow
