@@ -22,9 +22,6 @@ from settings import Settings, SettingsError
 log = logging.getLogger("server")
 
 PR_SET_PDEATHSIG = 1
-# The MongoDB driver works in threads. One that has its answer waits this long for a loop that is busy to let it go on,
-# several times a call; with the default of 5 ms an insert took 20 ms and more under load.
-SWITCH_S = 0.0005
 BACKLOG = 4096
 ACCEPT_TURNS = 5
 SHUTDOWN_S = 10.0  # for requests in hand, after the drain
@@ -120,7 +117,6 @@ def main() -> int:
     if settings.web_concurrency > 1:
         return many(settings)
     allow_descriptors()
-    sys.setswitchinterval(SWITCH_S)
     uvloop.run(serve(settings, access))
     return 0
 
