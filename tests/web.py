@@ -1,6 +1,7 @@
 """Real web processes, and people who use them: REST and the native websocket, as any client would."""
 
 import asyncio
+import atexit
 import os
 import secrets
 import signal
@@ -54,6 +55,7 @@ class Web:
             **overrides,
         }
         process = subprocess.Popen([sys.executable, "-m", "server"], env=environment, stdout=log, stderr=log)
+        atexit.register(process.kill)  # of a test that failed before it stopped its process; else it does nothing
         return cls(f"http://127.0.0.1:{port}", process, log)
 
     def ready(self) -> "Web":

@@ -1,6 +1,7 @@
 """The lean connection: pipelined calls, error replies in their places, and a server that comes and goes."""
 
 import asyncio
+import contextlib
 import secrets
 from pathlib import Path
 
@@ -60,14 +61,21 @@ async def test_a_line_is_made_again_when_the_server_is_back(tmp_path: Path) -> N
 async def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "ANSWER_S", 0.1)
 
+    left = asyncio.Event()
+
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        left.set()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     line = Line(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0")
     with pytest.raises(Failure):
         await line.ask([("PING",)])
+    await left.wait()
     server.close()
     await server.wait_closed()
 
