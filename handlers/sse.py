@@ -10,7 +10,7 @@ from handlers.endpoints import authenticate
 from handlers.following import begin, follow, told
 from handlers.keys import AUTH, CONNECTIONS, SOCKETS
 from protocols import sse
-from protocols.errors import Failure, malformed, not_found, unauthenticated
+from protocols.errors import Failure, Kind, malformed, unauthenticated
 from protocols.events import Entry
 from protocols.identity import Viewer
 from protocols.ids import new_id
@@ -56,12 +56,14 @@ class Stream(Connection):
         write = request.transport.write
         self.send = lambda data: write(sse.chunk(bytes(data)))
 
-    def start(self, outcome: Mapping[str, Followed | Failure]) -> None:
+    def start(self, outcome: Mapping[str, Followed | Failure], wanted: Mapping[str, str | None]) -> None:
         """The first event: what became of each topic. Where something is still to come, its place is before that."""
         self._started = True
         for topic, item in outcome.items():
             if isinstance(item, Followed):
                 self.places[self._at[topic]] = str(item.after if item.after is not None else item.channel.position)
+            elif item.kind is Kind.UNAVAILABLE:  # to be followed from there when it is back
+                self.places[self._at[topic]] = wanted[topic] or sse.NOT_FOLLOWED
         answers = [told(topic, item) for topic, item in outcome.items()]
         self.write(sse.retry(sse.RETRY_MS) + sse.write_id(self.places) + sse.subscribed(answers))
 
@@ -84,7 +86,8 @@ class Stream(Connection):
 
     def unsubscribed(self, topics: Sequence[str], code: str, message: str) -> None:
         for topic in topics:
-            self.places[self._at[topic]] = sse.NOT_FOLLOWED
+            if code != "unavailable":
+                self.places[self._at[topic]] = sse.NOT_FOLLOWED
         self.write(sse.write_id(self.places) + sse.unsubscribed(topics, code, message))
 
     def expiring(self) -> None:
@@ -108,9 +111,13 @@ async def events(request: web.Request) -> web.StreamResponse:
     request.app[CONNECTIONS].add(stream)  # before the first wait: a session that is revoked from now on ends it
     outcome: Mapping[str, Followed | Failure] = {}
     try:
-        outcome = await follow(request.app, stream, dict(zip(topics, last_places(request, len(topics)), strict=True)))
-        if not any(isinstance(item, Followed) for item in outcome.values()):
-            raise next((f for f in outcome.values() if isinstance(f, Failure)), not_found("topic"))
+        wanted = dict(zip(topics, last_places(request, len(topics)), strict=True))
+        outcome = await follow(request.app, stream, wanted)
+        failures = [item for item in outcome.values() if isinstance(item, Failure)]
+        # What is away comes back: the stream begins, says so, and ends. On an error a browser would give up for ever.
+        away = len(failures) == len(outcome) and any(failure.kind is Kind.UNAVAILABLE for failure in failures)
+        if len(failures) == len(outcome) and not away:
+            raise failures[0]
         await request.app[SOCKETS].admit(viewer.user_id, stream.id)
         if stream.closing:
             raise unauthenticated()
@@ -118,9 +125,11 @@ async def events(request: web.Request) -> web.StreamResponse:
         await response.write(b": \n\n")  # the headers leave with the first bytes
         if stream.closing:
             return response
-        stream.start(outcome)
+        stream.start(outcome, wanted)
         begin(request.app, stream, outcome)
         outcome = {}
+        if away:
+            response.stop_streaming()
         await response.wait()
     finally:
         stream.closing = True
