@@ -3,6 +3,7 @@
 import asyncio
 
 import aiohttp
+import pytest
 from playwright.async_api import async_playwright
 
 from tests.backing import Backing
@@ -22,6 +23,7 @@ LISTEN = """([token, topic]) => {
 }"""
 
 
+@pytest.mark.slow
 async def test_an_event_source_resumes_by_itself(migrated: Backing) -> None:
     port = str(free_port())
     web = await asyncio.to_thread(Web.start(migrated.env, PORT=port).ready)
