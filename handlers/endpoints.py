@@ -103,9 +103,6 @@ class Endpoints(list[Endpoint]):
     def put(self, path: str, *, public: bool = False) -> Callable[[Handler], Handler]:
         return self._add(hdrs.METH_PUT, path, public, 200)
 
-    def patch(self, path: str) -> Callable[[Handler], Handler]:
-        return self._add(hdrs.METH_PATCH, path, False, 200)
-
     def delete(self, path: str) -> Callable[[Handler], Handler]:
         return self._add(hdrs.METH_DELETE, path, False, 204)
 
